@@ -1,0 +1,29 @@
+"""Why a store could not do what it was asked; every other exception from one is a fault."""
+
+
+class StoreRefusal(Exception):
+    """The store is well, but will not do this; the text is for the user."""
+
+
+class NoSuchAccount(StoreRefusal):
+    """No account of this name."""
+
+
+class NoSuchMailbox(StoreRefusal):
+    """The mailbox does not exist, or no longer."""
+
+
+class MailboxExists(StoreRefusal):
+    """A mailbox of this name exists already."""
+
+
+class NameRefused(StoreRefusal):
+    """The store cannot hold a mailbox of this name."""
+
+
+class OverQuota(StoreRefusal):
+    """The account's storage is used up."""
+
+
+class NoSpace(StoreRefusal):
+    """The disk is full: nobody can store anything now."""

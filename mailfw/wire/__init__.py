@@ -1,0 +1,1 @@
+"""The border with the reactor: nothing above it knows about transports."""

@@ -1,0 +1,173 @@
+"""The one `IProtocol` of mailfw: it feeds a `Stream` and runs a session on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from mailfw.wire.limits import ConnectionCount, ConnectionLimits
+from mailfw.wire.stream import Disconnected, Stream
+
+log = Logger()
+
+#: Seconds between two looks at the deadlines of all connections.
+SWEEP_INTERVAL = 1.0
+#: Seconds that sessions get to finish their command when the server stops.
+GRACE = 30.0
+
+#: Runs one session to its end; the stream is closed for it afterwards.
+Session = Callable[[Stream], Coroutine[Any, Any, None]]
+
+
+@implementer(IPushProducer, IHalfCloseableProtocol)
+class StreamProtocol(Protocol):
+    """Connects one transport to one `Stream`."""
+
+    factory: SessionFactory
+    stream: Stream
+
+    def __init__(self) -> None:
+        self.address = ""
+
+    def connectionMade(self) -> None:
+        """Begin the session."""
+        transport: Any = self.transport
+        set_no_delay = getattr(transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            set_no_delay(True)  # replies are joined by the stream; Nagle would only hold them back
+        self.stream = Stream(transport, self.factory.clock)
+        self.address = self.stream.peer[0]
+        transport.registerProducer(self, True)
+        self.factory.begin(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what came."""
+        self.stream.data_received(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass on that the peer sends no more; it may still wait for our answers."""
+        self.stream.input_ended()
+
+    def writeConnectionLost(self) -> None:
+        """Have the transport say that our side is closed; `connectionLost` follows."""
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """Pass on that the peer is gone."""
+        self.stream.connection_lost()
+        self.factory.lost(self)
+
+    def pauseProducing(self) -> None:
+        """Have the transport ask us not to write."""
+        self.stream.pause_writing()
+
+    def resumeProducing(self) -> None:
+        """Have the transport ask us to write again."""
+        self.stream.resume_writing()
+
+    def stopProducing(self) -> None:
+        """Have the transport say that nobody reads any more; `connectionLost` follows."""
+
+
+class SessionFactory(Factory):
+    """
+    Makes a session of each connection, within the limits, and ends them all in order.
+
+    `busy` is what a connection beyond the limits hears before it is closed.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        session: Session,
+        clock: Any,
+        busy: bytes = b"",
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        self._session = session
+        self.clock = clock
+        self._busy = busy
+        self._count = ConnectionCount(limits or ConnectionLimits())
+        self._running: dict[StreamProtocol, Deferred[None]] = {}
+        self._connected: set[StreamProtocol] = set()
+        self._sweep = LoopingCall(self._expire)
+        self._sweep.clock = clock
+        self._stopped: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:  # type: ignore[override]  # Twisted's is private
+        """Make the protocol of a new connection."""
+        protocol = StreamProtocol()
+        protocol.factory = self
+        return protocol
+
+    def begin(self, protocol: StreamProtocol) -> None:
+        """Start a session on a connection that was just made."""
+        if self._stopped is not None or not self._count.admit(protocol.address):
+            protocol.stream.write(self._busy)
+            protocol.stream.close()
+            return
+        if not self._sweep.running:
+            self._sweep.start(SWEEP_INTERVAL, now=False)
+        self._connected.add(protocol)
+        ended = Deferred.fromCoroutine(self._run(protocol.stream))
+        if not ended.called:
+            self._running[protocol] = ended
+            ended.addBoth(lambda _: self._ended(protocol))
+
+    async def _run(self, stream: Stream) -> None:
+        try:
+            await self._session(stream)
+        except Disconnected:
+            pass
+        except Exception:
+            log.failure("A session ended by a fault of ours")
+        finally:
+            stream.close()
+
+    def _ended(self, protocol: StreamProtocol) -> None:
+        del self._running[protocol]
+        if self._stopped is not None and not self._running and not self._stopped.called:
+            self._stopped.callback(None)
+
+    def lost(self, protocol: StreamProtocol) -> None:
+        """Forget a connection."""
+        if protocol in self._connected:
+            self._connected.discard(protocol)
+            self._count.release(protocol.address)
+        if not self._connected and self._sweep.running:
+            self._sweep.stop()
+
+    def _expire(self) -> None:
+        now = self.clock.seconds()
+        for protocol in list(self._connected):
+            deadline = protocol.stream.deadline
+            if deadline is not None and deadline <= now:
+                protocol.stream.expire()
+
+    async def shut_down(self) -> None:
+        """Tell every session that we stop, and wait until each has finished its command."""
+        self._stopped = Deferred()
+        for protocol in list(self._running):
+            protocol.stream.shut_down()
+        if not self._running and not self._stopped.called:
+            self._stopped.callback(None)
+        overdue = self.clock.callLater(GRACE, self._abort_all)
+        await self._stopped
+        if overdue.active():
+            overdue.cancel()
+
+    def _abort_all(self) -> None:
+        for protocol in list(self._running):
+            protocol.stream.abort()
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._connected)

@@ -1,0 +1,391 @@
+"""One buffered, limited, flow-controlled stream between a session and its peer: all input and output is here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ISSLTransport
+
+#: Reading pauses when this much waits unread, so that a peer cannot fill our memory.
+HIGH_WATER = 128 * 1024
+#: Replies are joined up to this size before they are sent though the session still writes.
+JOIN_LIMIT = 64 * 1024
+#: A bulk transfer slower than this, in octets a second, is given up (after `Stream.timeout` of grace).
+MINIMUM_RATE = 500
+
+
+class Disconnected(Exception):
+    """The peer left, or we closed the stream."""
+
+
+class TimedOut(Exception):
+    """The peer let a deadline pass."""
+
+
+class LineTooLong(Exception):
+    """No line end within the limit; what was read of the line is dropped, and the rest will be."""
+
+
+class ShuttingDown(Exception):
+    """The server stops, and the session is between two commands."""
+
+
+class Woken(Exception):
+    """`Stream.wake` was called while the session was between two commands."""
+
+
+class Clock(Protocol):
+    """The part of a reactor that a stream needs."""
+
+    def seconds(self) -> float:
+        """Return the monotonic time."""
+
+
+class Stream:
+    """
+    Reads lines and counted octets from a peer, and writes to it.
+
+    A session reads in one coroutine; nothing here is safe for two readers.  What is written leaves when the
+    session next has to wait for input, so the answers to a pipelined group travel together (RFC 2920
+    section 3.2).  Exceptions are raised only where the session reads or drains: a peer that leaves never
+    interrupts a commit.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_clock",
+        "_closed",
+        "_drained",
+        "_ended",
+        "_out",
+        "_out_size",
+        "_reading_paused",
+        "_skipping",
+        "_stopping",
+        "_transport",
+        "_waiter",
+        "_waiting_idle",
+        "_woken",
+        "_write_paused",
+        "deadline",
+        "peer",
+        "timeout",
+    )
+
+    def __init__(self, transport: Any, clock: Clock, timeout: float = 300.0) -> None:
+        """Attach to a connected transport; `timeout` is seconds of patience with one line."""
+        self._transport = transport
+        self._clock = clock
+        self._buffer = bytearray()
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._waiter: Deferred[None] | None = None
+        self._drained: Deferred[None] | None = None
+        self._waiting_idle = False
+        self._closed: Exception | None = None
+        self._ended = False
+        self._woken = False
+        self._stopping = False
+        self._skipping = False
+        self._reading_paused = False
+        self._write_paused = False
+        self.timeout = timeout
+        #: When the peer's time is up, on the clock; the factory's sweep calls `expire` then.
+        self.deadline: float | None = None
+        peer = transport.getPeer()
+        #: Address and port of the other side; ``("", 0)`` for a UNIX socket.
+        self.peer: tuple[str, int] = (getattr(peer, "host", "") or "", getattr(peer, "port", 0) or 0)
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def buffered(self) -> bytearray:
+        """What has arrived and was not consumed.  Look, do not touch; use `consume`."""
+        return self._buffer
+
+    def consume(self, length: int) -> bytes:
+        """Take `length` octets that are in `buffered`."""
+        octets = bytes(self._buffer[:length])
+        del self._buffer[:length]
+        if self._reading_paused and len(self._buffer) < HIGH_WATER // 2:
+            self._resume_reading()
+        return octets
+
+    def _resume_reading(self) -> None:
+        self._reading_paused = False
+        if self._closed is None and not self._ended:
+            self._transport.resumeProducing()
+
+    async def fill(self) -> None:
+        """Wait until more octets are in `buffered` than now."""
+        if self._closed is not None:
+            raise self._closed
+        self.flush()
+        if self._ended:
+            raise Disconnected
+        if self.deadline is None:
+            self.deadline = self._clock.seconds() + self.timeout
+        self._waiter = Deferred()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def read_line(self, limit: int, idle: bool = False) -> bytes:
+        """
+        Return the next line without its CRLF, which counts towards `limit`.
+
+        Only CRLF ends a line: a lone CR or LF is part of it, for the grammar to refuse.  With `idle` the session
+        says that it is between two commands: `ShuttingDown` and `Woken` may then be raised, and lose
+        nothing of what has arrived.  Raises `LineTooLong` once for a line without end, which is skipped.
+        """
+        searched = 0
+        self.deadline = None
+        while True:
+            end = self._buffer.find(b"\r\n", searched)
+            if end >= 0:
+                if self._skipping:
+                    self._skipping = False
+                    self.consume(end + 2)
+                    searched = 0
+                    continue
+                if idle and self._stopping:
+                    raise ShuttingDown
+                if end + 2 > limit:
+                    self.consume(end + 2)
+                    raise LineTooLong
+                line = self.consume(end + 2)
+                return line[:-2]
+            if self._skipping:
+                self.consume(max(0, len(self._buffer) - 1))
+            elif len(self._buffer) >= limit + 1:
+                self._skipping = True
+                self.consume(len(self._buffer) - 1)
+                raise LineTooLong
+            searched = max(0, len(self._buffer) - 1)
+            if idle:
+                await self._fill_idle()
+            else:
+                await self.fill()
+
+    async def _fill_idle(self) -> None:
+        """`fill`, open to being stopped or woken."""
+        if self._stopping:
+            raise ShuttingDown
+        if self._woken:
+            self._woken = False
+            raise Woken
+        self._waiting_idle = True
+        try:
+            await self.fill()
+        finally:
+            self._waiting_idle = False
+
+    async def read_exactly(self, length: int) -> bytes:
+        """Return exactly `length` octets; for lengths that fit in memory (see `HIGH_WATER`)."""
+        pieces = bytearray()
+
+        async def gather(octets: bytes) -> None:
+            pieces.extend(octets)
+
+        await self.read_into(gather, length)
+        return bytes(pieces)
+
+    async def read_into(self, sink: Callable[[bytes], Awaitable[None]], length: int) -> None:
+        """Pass exactly `length` octets to `sink` as they arrive, waiting for it each time."""
+        self.begin_bulk()
+        while length:
+            if not self._buffer:
+                await self.fill_bulk()
+            octets = self.consume(min(length, len(self._buffer)))
+            length -= len(octets)
+            await sink(octets)
+        self.deadline = None
+
+    def begin_bulk(self) -> None:
+        """Say that a bulk transfer begins, for which `MINIMUM_RATE` holds."""
+        self.deadline = self._clock.seconds() + self.timeout
+
+    async def fill_bulk(self) -> None:
+        """`fill` within a bulk transfer: what arrives buys time, but no more than `timeout`."""
+        before = len(self._buffer)
+        now = self._clock.seconds()
+        if self.deadline is None:
+            self.deadline = now + self.timeout
+        await self.fill()
+        gained = len(self._buffer) - before
+        self.deadline = min(self.deadline + gained / MINIMUM_RATE, self._clock.seconds() + self.timeout)
+
+    # ------------------------------------------------------------ writing
+
+    def write(self, octets: bytes) -> None:
+        """Queue octets for the peer.  Silently forgotten when it has left."""
+        self._out.append(octets)
+        self._out_size += len(octets)
+        if self._out_size >= JOIN_LIMIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written.  Reading does this by itself."""
+        if not self._out:
+            return
+        octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        self._out_size = 0
+        if self._closed is None:
+            self._send(octets)
+
+    def _send(self, octets: bytes) -> None:
+        """
+        Hand octets to the kernel now where nothing waits before them, else to the transport.
+
+        Twisted's own `write` sends in the next turn of the reactor, at the price of two epoll calls a reply.
+        """
+        transport = self._transport
+        if type(transport) is tcp.Server and not (
+            transport.TLS or transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
+        ):
+            sent = transport.writeSomeData(octets)
+            if not isinstance(sent, int):
+                transport.write(octets)  # fails again, and the transport reports it as it always does
+                return
+            if sent == len(octets):
+                return
+            octets = octets[sent:]
+        transport.write(octets)
+
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough for more to be written.  Call between batches of a long answer."""
+        self.flush()
+        if self._closed is not None:
+            raise self._closed
+        if not self._write_paused:
+            return
+        self.deadline = self._clock.seconds() + self.timeout
+        self._drained = Deferred()
+        try:
+            await self._drained
+        finally:
+            self._drained = None
+            self.deadline = None
+
+    # ------------------------------------------------------------ the session's other wishes
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection runs under TLS."""
+        return bool(ISSLTransport.providedBy(self._transport))
+
+    @property
+    def tls_version(self) -> str | None:
+        """The protocol's name, e.g. ``TLSv1.3``, None in the clear."""
+        if not self.is_secure:
+            return None
+        connection = self._transport.getHandle()
+        name = getattr(connection, "get_protocol_version_name", None)
+        return str(name()) if name is not None else "TLS"
+
+    def start_tls(self, context_factory: Any) -> None:
+        """
+        Begin TLS as the server, after what was written has left in the clear.
+
+        Everything that arrived in the clear is discarded: it may be an attacker's (RFC 3207 section 4.2).
+        """
+        self.flush()
+        self._buffer.clear()
+        self._skipping = False
+        self._transport.startTLS(context_factory)
+        if self._reading_paused:
+            self._resume_reading()
+
+    def wake(self) -> None:
+        """Interrupt the session between two commands; remembered until it is there."""
+        if self._waiting_idle and self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(Woken())
+        else:
+            self._woken = True
+
+    def shut_down(self) -> None:
+        """Let the session finish its command, and end it when it is between two."""
+        self._stopping = True
+        if self._waiting_idle and self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(ShuttingDown())
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether `shut_down` was called: long idle work should end."""
+        return self._stopping
+
+    def close(self) -> None:
+        """Send what was written, then close.  Reading raises `Disconnected` from now on."""
+        self.flush()
+        if self._closed is None:
+            self._closed = Disconnected()
+            self.deadline = self._clock.seconds() + 30.0
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._closed = self._closed or Disconnected()
+        self._transport.abortConnection()
+
+    # ------------------------------------------------------------ what the protocol tells us
+
+    def data_received(self, octets: bytes) -> None:
+        """Take octets from the transport."""
+        if self._closed is not None:
+            return
+        self._buffer += octets
+        if len(self._buffer) >= HIGH_WATER and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pauseProducing()
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.callback(None)
+
+    def input_ended(self) -> None:
+        """Note that the peer sends no more, though it may still listen: what it has sent is answered."""
+        self._ended = True
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(Disconnected())
+
+    def connection_lost(self) -> None:
+        """Note that the peer is gone."""
+        self.deadline = None
+        self._fail(Disconnected())
+
+    def expire(self) -> None:
+        """Note that the deadline has passed; a closing connection is cut, a stuck writer too."""
+        self.deadline = None
+        if self._closed is not None or self._drained is not None:
+            self.abort()
+        elif self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(TimedOut())
+
+    def pause_writing(self) -> None:
+        """Note that the transport has more than enough to send."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """Note that the transport has room again."""
+        self._write_paused = False
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def _fail(self, reason: Exception) -> None:
+        self._closed = self._closed or reason
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            waiter.errback(reason)
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.errback(reason)
