@@ -27,3 +27,7 @@ class OverQuota(StoreRefusal):
 
 class NoSpace(StoreRefusal):
     """The disk is full: nobody can store anything now."""
+
+
+class Overloaded(Exception):
+    """Too much of this is under way; trying again later helps.  Not a store's alone: checkers raise it too."""

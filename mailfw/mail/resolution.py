@@ -33,3 +33,14 @@ class NotLocal:
 
 
 Resolution = LocalAccount | Expansion | NoSuchRecipient | NotLocal
+
+
+def account_of(address: Address, resolution: Resolution) -> LocalAccount | None:
+    """
+    Return the account that keeps mail for an address, None where it is somewhere else or nowhere.
+
+    An alias that has itself among its targets keeps a copy in the account of its own name.
+    """
+    if isinstance(resolution, Expansion) and address in resolution.targets:
+        return LocalAccount(f"{address.local}@{address.domain}")
+    return resolution if isinstance(resolution, LocalAccount) else None

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mailfw.mail import structure
+from mailfw.mail.dates import parse_date
+from mailfw.mail.fields import field_value, split_fields
+from mailfw.mail.mime import Scanner, encode_parts
+
+#: The fields that mail clients list and thread messages by, in lower case: what `Summary.fields` holds if there.
+#: A field that a message lacks costs nothing.  Summaries made with another set must be made again.
+LISTED_FIELDS = frozenset(
+    b"""
+    autocrypt bcc cc chat-version content-class content-description content-disposition content-language
+    content-transfer-encoding content-type date disposition-notification-to errors-to followup-to from importance
+    in-reply-to lines list-archive list-help list-id list-post list-subscribe list-unsubscribe
+    list-unsubscribe-post mail-followup-to mail-reply-to message-id mime-version newsgroups organization
+    precedence priority references reply-to resent-date resent-from resent-to return-path sender sensitivity
+    subject to user-agent x-label x-mailer x-mozilla-draft-info x-msmail-priority x-priority x-spam-flag
+    x-spam-level x-spam-status x-tuid x-uniform-type-identifier x-universally-unique-identifier
+    """.split()
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -31,14 +50,30 @@ class Summariser:
     """Makes the summary of a message from its octets, fed in any pieces; memory stays bounded."""
 
     def __init__(self) -> None:
-        self._octets = bytearray()
+        self._scanner = Scanner()
 
     def feed(self, octets: bytes) -> None:
         """Take the next piece."""
-        self._octets += octets
+        self._scanner.feed(octets)
 
     def finish(self) -> Summary:
-        """Return the summary of all that was fed."""
-        size = len(self._octets)
-        head = self._octets.find(b"\r\n\r\n")
-        return Summary(size, size if head < 0 else head + 4, b"", b"", b"", b"", b"", None)
+        """Return the summary of all that was fed; nothing can be fed afterwards."""
+        root = self._scanner.finish()
+        return Summary(
+            size=self._scanner.size,
+            header_size=root.header_size,
+            envelope=structure.envelope(root.head),
+            body=structure.body(root, extended=False),
+            bodystructure=structure.body(root, extended=True),
+            parts=encode_parts(root),
+            fields=b"".join(raw for name, raw in split_fields(root.head) if name in LISTED_FIELDS),
+            sent=sent_on(root.head),
+        )
+
+
+def sent_on(head: bytes) -> int | None:
+    """Return what the clock of the first readable Date field of a header shows, None without one."""
+    for name, raw in split_fields(head):
+        if name == b"date" and (moment := parse_date(field_value(raw))) is not None:
+            return moment.face
+    return None

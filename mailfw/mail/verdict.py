@@ -30,9 +30,10 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Take the message, but file it in the recipient's Junk mailbox."""
+    """Take the message, but file it in the recipient's Junk mailbox; `fields` are added as `Modify` does."""
 
     reason: str
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,14 @@ class Malformed(Exception):
     """The client's response does not follow its mechanism."""
 
 
+def require_utf8(octets: bytes) -> None:
+    """Raise `Malformed` unless the octets are UTF-8, as names and passwords must be."""
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed
+
+
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """What to send next, before base64."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailfw.sasl.exchange import Challenge, Malformed, Proof, UsernamePassword
+from mailfw.sasl.exchange import Challenge, Malformed, Proof, UsernamePassword, require_utf8
 
 
 class Login:
@@ -15,11 +15,10 @@ class Login:
         """Take the name, then the password."""
         if response is None:
             return Challenge(b"Username:")
-        if self._name is None:
-            if not response or b"\0" in response:
-                raise Malformed
-            self._name = response
-            return Challenge(b"Password:")
+        require_utf8(response)
         if not response or b"\0" in response:
             raise Malformed
+        if self._name is None:
+            self._name = response
+            return Challenge(b"Password:")
         return Proof(UsernamePassword(self._name, response))

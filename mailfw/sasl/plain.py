@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailfw.sasl.exchange import Challenge, Malformed, Proof, UsernamePassword
+from mailfw.sasl.exchange import Challenge, Malformed, Proof, UsernamePassword, require_utf8
 
 
 class Plain:
@@ -13,6 +13,7 @@ class Plain:
         if response is None:
             return Challenge(b"")
         # message = [authzid] UTF8NUL authcid UTF8NUL passwd         RFC 4616 section 2
+        require_utf8(response)
         pieces = response.split(b"\0")
         if len(pieces) != 3 or not pieces[1] or not pieces[2]:
             raise Malformed

@@ -97,6 +97,8 @@ class SessionFactory(Factory):
         self._count = ConnectionCount(limits or ConnectionLimits())
         self._running: dict[StreamProtocol, Deferred[None]] = {}
         self._connected: set[StreamProtocol] = set()
+        #: Beyond the limits, and being closed: they have no session, but a deadline.
+        self._refused: set[StreamProtocol] = set()
         self._sweep = LoopingCall(self._expire)
         self._sweep.clock = clock
         self._stopped: Deferred[None] | None = None
@@ -109,12 +111,13 @@ class SessionFactory(Factory):
 
     def begin(self, protocol: StreamProtocol) -> None:
         """Start a session on a connection that was just made."""
+        if not self._sweep.running:
+            self._sweep.start(SWEEP_INTERVAL, now=False)
         if self._stopped is not None or not self._count.admit(protocol.address):
+            self._refused.add(protocol)
             protocol.stream.write(self._busy)
             protocol.stream.close()
             return
-        if not self._sweep.running:
-            self._sweep.start(SWEEP_INTERVAL, now=False)
         self._connected.add(protocol)
         ended = Deferred.fromCoroutine(self._run(protocol.stream))
         if not ended.called:
@@ -141,18 +144,19 @@ class SessionFactory(Factory):
         if protocol in self._connected:
             self._connected.discard(protocol)
             self._count.release(protocol.address)
-        if not self._connected and self._sweep.running:
+        self._refused.discard(protocol)
+        if not self._connected and not self._refused and self._sweep.running:
             self._sweep.stop()
 
     def _expire(self) -> None:
         now = self.clock.seconds()
-        for protocol in list(self._connected):
+        for protocol in [*self._connected, *self._refused]:
             deadline = protocol.stream.deadline
             if deadline is not None and deadline <= now:
                 protocol.stream.expire()
 
     async def shut_down(self) -> None:
-        """Tell every session that we stop, and wait until each has finished its command."""
+        """Tell every session that we stop, and wait until each has finished its command.  Call it once."""
         self._stopped = Deferred()
         for protocol in list(self._running):
             protocol.stream.shut_down()

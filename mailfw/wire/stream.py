@@ -15,6 +15,8 @@ HIGH_WATER = 128 * 1024
 JOIN_LIMIT = 64 * 1024
 #: A bulk transfer slower than this, in octets a second, is given up (after `Stream.timeout` of grace).
 MINIMUM_RATE = 500
+#: Seconds that one session may work before others have their turn.
+TURN = 0.02
 
 
 class Disconnected(Exception):
@@ -43,6 +45,9 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """Return the monotonic time."""
 
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> object:  # noqa: A002, N802
+        """Call a function later; Twisted names it."""
+
 
 class Stream:
     """
@@ -66,6 +71,7 @@ class Stream:
         "_skipping",
         "_stopping",
         "_transport",
+        "_turn_began",
         "_waiter",
         "_waiting_idle",
         "_woken",
@@ -92,6 +98,7 @@ class Stream:
         self._skipping = False
         self._reading_paused = False
         self._write_paused = False
+        self._turn_began = clock.seconds()
         self.timeout = timeout
         #: When the peer's time is up, on the clock; the factory's sweep calls `expire` then.
         self.deadline: float | None = None
@@ -108,7 +115,7 @@ class Stream:
 
     def consume(self, length: int) -> bytes:
         """Take `length` octets that are in `buffered`."""
-        octets = bytes(self._buffer[:length])
+        octets = bytes(memoryview(self._buffer)[:length])  # a slice of the buffer itself would be copied twice
         del self._buffer[:length]
         if self._reading_paused and len(self._buffer) < HIGH_WATER // 2:
             self._resume_reading()
@@ -120,12 +127,14 @@ class Stream:
             self._transport.resumeProducing()
 
     async def fill(self) -> None:
-        """Wait until more octets are in `buffered` than now."""
+        """Wait until more octets are in `buffered` than now, however many those are."""
         if self._closed is not None:
             raise self._closed
         self.flush()
         if self._ended:
             raise Disconnected
+        if self._reading_paused:
+            self._resume_reading()
         if self.deadline is None:
             self.deadline = self._clock.seconds() + self.timeout
         self._waiter = Deferred()
@@ -273,6 +282,16 @@ class Stream:
             self.deadline = None
 
     # ------------------------------------------------------------ the session's other wishes
+
+    async def give_way(self) -> None:
+        """Let other sessions have their turn, if this one has worked for long.  Long work calls it again and again."""
+        if self._clock.seconds() - self._turn_began >= TURN:
+            turn: Deferred[None] = Deferred()
+            self._clock.callLater(0, turn.callback, None)
+            await turn
+            self._turn_began = self._clock.seconds()
+            if self._closed is not None:
+                raise self._closed
 
     @property
     def is_secure(self) -> bool:

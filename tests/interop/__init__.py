@@ -1,0 +1,1 @@
+"""Real clients and servers, from Debian and from the standard library, against a running server."""

@@ -1,0 +1,1 @@
+"""The console command `mailfw`: one family of commands a file."""

@@ -1,0 +1,54 @@
+"""The plug-ins a configuration names, found and their options checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailfw.configuration.keys import Choice, Configuration, PolicyChoice
+from mailfw.configuration.reading import configure
+from mailfw.configuration.source import Place, Source
+from mailfw.plugins import PluginRefused, Recipe, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """A recipe for each plug-in; `store` may be a source's."""
+
+    store: Recipe
+    directory: Recipe
+    auth: tuple[Recipe, ...]
+    policy: tuple[tuple[PolicyChoice, Recipe], ...]
+    router: Recipe
+    courier: tuple[Recipe, ...]
+
+
+def read(file: Path | None, settings: Sequence[str] = ()) -> tuple[Source, Configuration, Choices]:
+    """Read the whole configuration, and find what it names.  Raises `ConfigurationRefused`."""
+    source = Source.read(file, settings)
+    configuration = configure(source)
+    return source, configuration, choose(source, configuration)
+
+
+def choose(source: Source, configuration: Configuration) -> Choices:
+    """Find the plug-ins.  Raises `ConfigurationRefused` with the line of the key at fault."""
+    return Choices(
+        _recipe(source, ("store",), ("store", "source"), configuration.store),
+        _recipe(source, ("directory",), ("directory",), configuration.directory),
+        _recipes(source, "auth", configuration.auth),
+        tuple((each, _recipe(source, ("policy", n), ("policy",), each)) for n, each in enumerate(configuration.policy)),
+        _recipe(source, ("router",), ("router",), configuration.router),
+        _recipes(source, "courier", configuration.courier),
+    )
+
+
+def _recipes(source: Source, point: str, choices: Sequence[Choice]) -> tuple[Recipe, ...]:
+    return tuple(_recipe(source, (point, n), (point,), each) for n, each in enumerate(choices))
+
+
+def _recipe(source: Source, place: Place, points: Sequence[str], choice: Choice | PolicyChoice) -> Recipe:
+    try:
+        return resolve(points, choice.plugin, choice.options)
+    except PluginRefused as refused:
+        raise source.refuse((*place, refused.option) if refused.option else place, str(refused))

@@ -1,0 +1,1 @@
+"""What takes a message to where some of its recipients are."""

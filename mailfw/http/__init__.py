@@ -1,0 +1,1 @@
+"""The few pages that mailfw shows over HTTP."""

@@ -1,0 +1,1 @@
+"""The commands of IMAP, a family in each file."""

@@ -1,0 +1,78 @@
+"""COPY and MOVE, by message number and by UID."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailfw.imap import grammar, names, responses
+from mailfw.imap.lexer import Cursor
+from mailfw.imap.responses import Completion
+from mailfw.mail.failure import NoSuchMailbox
+from mailfw.mail.mailbox import Copied, MailboxInfo
+
+if TYPE_CHECKING:
+    from mailfw.imap.server import Session
+
+
+async def copy(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
+    """RFC 3501 section 6.4.7, with the COPYUID of RFC 4315."""
+    copied = await _copy(session, cursor, by_uid, move=False)
+    if isinstance(copied, Completion):
+        return copied
+    return responses.ok("Copied", _copy_uid(copied))
+
+
+async def move(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
+    """RFC 6851: the client learns the new UIDs before it hears that the old ones are gone."""
+    if session.read_only:
+        return responses.READ_ONLY
+    copied = await _copy(session, cursor, by_uid, move=True)
+    if isinstance(copied, Completion):
+        return copied
+    if copied.uids:
+        session.say(b"OK", "Moved", _copy_uid(copied))
+    return responses.ok("Done")
+
+
+async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> Copied | Completion:
+    wanted, name = grammar.copy(cursor)
+    view = session.selected
+    uids = view.resolve(wanted, by_uid)
+    target = await find_target(session, name)
+    if isinstance(target, Completion):
+        return target
+    if not by_uid:
+        await session.refresh()
+        if any(map(view.is_gone, uids)):  # RFC 2180 section 4.4.1: all or none
+            return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
+    if not uids:
+        return responses.ok("Nothing to take")
+    try:
+        copied = await session.store.copy(session.account, view.mailbox_id, uids, target.id, move)
+    except NoSuchMailbox:
+        return TRY_CREATE
+    session.notice(target.id, copied.modseq)
+    if move:
+        session.notice(view.mailbox_id, copied.modseq)
+    return copied
+
+
+def _copy_uid(copied: Copied) -> bytes | None:
+    """``resp-code-copy = "COPYUID" SP nz-number SP uid-set SP uid-set``."""
+    if not copied.uids:
+        return None
+    old, new = zip(*copied.uids, strict=True)
+    return b"COPYUID %d %b %b" % (copied.uid_validity, responses.uid_set(old), responses.uid_set(new))
+
+
+#: The answer to a client that files into a mailbox which is not there (RFC 3501 section 7.1).
+TRY_CREATE = responses.no("There is no such mailbox", b"TRYCREATE")
+
+
+async def find_target(session: Session, name: str) -> MailboxInfo | Completion:
+    """Return the mailbox that messages are to go into, or the answer that invites the client to make it."""
+    path = names.to_path(name)
+    try:
+        return await session.find(path)
+    except NoSuchMailbox:
+        return TRY_CREATE

@@ -1,0 +1,203 @@
+"""CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS and NAMESPACE: the tree of mailboxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailfw.imap import grammar, names, responses, tree
+from mailfw.imap.lexer import Cursor
+from mailfw.imap.responses import Completion
+from mailfw.mail.failure import MailboxExists, NoSuchMailbox
+from mailfw.mail.mailbox import (
+    INBOX,
+    CreateMailbox,
+    DeleteMailbox,
+    MailboxInfo,
+    Path,
+    RenameMailbox,
+    Role,
+    Subscribe,
+    Want,
+)
+
+if TYPE_CHECKING:
+    from mailfw.imap.server import Session
+
+#: STATUS counts \Recent messages one by one up to here, and takes every UID for a message beyond.
+_COUNTED = 10_000
+
+_EXISTS = responses.no("There is such a mailbox already", b"ALREADYEXISTS")
+
+
+# ---------------------------------------------------------------- the tree changes
+
+
+async def create(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.3 and RFC 6154 section 3.  A delimiter at the end means nothing here."""
+    try:
+        name, role = grammar.create(cursor)
+    except grammar.UseRefused as refused:
+        return responses.no(str(refused), b"USEATTR")
+    path = names.to_path(name.removesuffix(names.DELIMITER))
+    infos = await _infos(session)
+    if path in infos:
+        return _EXISTS
+    if role is not None and any(info.role is role for info in infos.values()):
+        return responses.no("Another mailbox is for that use", b"USEATTR")
+    await _make_superiors(session, path, infos)
+    await _make(session, path, role)
+    return responses.ok("Created")
+
+
+async def _infos(session: Session) -> dict[Path, MailboxInfo]:
+    return {info.path: info for info in await session.store.mailboxes(session.account)}
+
+
+async def _make(session: Session, path: Path, role: Role | None) -> None:
+    await session.store.edit_mailbox(session.account, CreateMailbox(path, role))
+
+
+async def _make_superiors(session: Session, path: Path, infos: dict[Path, MailboxInfo]) -> None:
+    """RFC 3501 section 6.3.3: the server SHOULD create superior names; somebody else may be doing it now."""
+    for depth in range(1, len(path)):
+        if path[:depth] not in infos:
+            try:
+                await _make(session, path[:depth], None)
+            except MailboxExists:
+                continue
+
+
+async def delete(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.4: what is below stays, and the name with it, as one that cannot be selected."""
+    path = names.to_path(grammar.mailbox(cursor))
+    if path == INBOX:
+        return responses.no("The inbox cannot be deleted", b"CANNOT")
+    infos = await _infos(session)
+    if path not in infos:
+        if path in tree.superiors(infos):
+            return responses.no("That name only stands for what is below it", b"CANNOT")
+        raise NoSuchMailbox("There is no such mailbox")
+    await session.store.edit_mailbox(session.account, DeleteMailbox(path))
+    if session.view is not None and session.view.mailbox_id == infos[path].id:
+        session.deselect()
+        session.say(b"OK", "The selected mailbox was deleted", b"CLOSED")
+    return responses.ok("Deleted")
+
+
+async def rename(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.5: with everything below; the inbox gives its messages and stays."""
+    old_name, new_name = grammar.two_mailboxes(cursor)
+    old, new = names.to_path(old_name), names.to_path(new_name.removesuffix(names.DELIMITER))
+    infos = await _infos(session)
+    if new in infos:
+        return _EXISTS
+    if old == INBOX:
+        await _make_superiors(session, new, infos)
+        return await _rename_inbox(session, infos[INBOX], new)
+    moved = tree.moved(infos, old, new)
+    if not moved:
+        raise NoSuchMailbox("There is no such mailbox")
+    if new[: len(old)] == old:
+        return responses.no("A mailbox cannot go below itself", b"CANNOT")
+    if any(target in infos for target in moved.values()):
+        return _EXISTS
+    for target in moved.values():
+        names.to_path(names.from_path(target))
+    await _make_superiors(session, new, infos)
+    for path in tree.tops(moved):
+        await session.store.edit_mailbox(session.account, RenameMailbox(path, moved[path]))
+    return responses.ok("Renamed")
+
+
+async def _rename_inbox(session: Session, inbox: MailboxInfo, new: Path) -> Completion:
+    await _make(session, new, None)
+    target = await session.find(new)
+    snapshot = await session.store.snapshot(session.account, inbox.id, 0)
+    if snapshot.uids:
+        copied = await session.store.copy(session.account, inbox.id, snapshot.uids, target.id, move=True)
+        session.notice(inbox.id, copied.modseq)
+    return responses.ok("The inbox gave its messages")
+
+
+async def subscribe(session: Session, cursor: Cursor, subscribed: bool) -> Completion:
+    """RFC 3501 sections 6.3.6 and 6.3.7.  The mailbox need not exist."""
+    path = names.to_path(grammar.mailbox(cursor))
+    await session.store.edit_mailbox(session.account, Subscribe(path, subscribed))
+    return responses.ok("Noted")
+
+
+# ---------------------------------------------------------------- the tree is shown
+
+
+async def list_mailboxes(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.8, RFC 3348 and RFC 6154."""
+    request = grammar.list_request(cursor)
+    if request.patterns == ("",):
+        return _delimiter(session, b"LIST")
+    infos = await _infos(session)
+    needs_subscriptions = request.only_subscribed or request.show_subscribed
+    subscribed = await session.store.subscriptions(session.account) if needs_subscriptions else frozenset()
+    for entry in tree.list_entries(infos, subscribed, request):
+        _show(session, b"LIST", entry)
+    return responses.ok("That is all")
+
+
+async def list_subscribed(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.9."""
+    request = grammar.lsub_request(cursor)
+    if request.patterns == ("",):
+        return _delimiter(session, b"LSUB")
+    subscribed = await session.store.subscriptions(session.account)
+    for entry in tree.lsub_entries(subscribed, request):
+        _show(session, b"LSUB", entry)
+    return responses.ok("That is all")
+
+
+def _delimiter(session: Session, word: bytes) -> Completion:
+    session.stream.write(responses.untagged(word + b' (\\Noselect) "/" ""'))
+    return responses.ok("That is the delimiter")
+
+
+def _show(session: Session, word: bytes, entry: tree.Entry) -> None:
+    attributes = b" ".join(attribute.encode("ascii") for attribute in entry.attributes)
+    name = responses.mailbox(names.from_path(entry.path))
+    session.stream.write(b'* %b (%b) "/" %b\r\n' % (word, attributes, name))
+
+
+async def namespace(session: Session, cursor: Cursor) -> Completion:
+    """RFC 2342: everything is the user's own."""
+    cursor.expect_end()
+    session.stream.write(responses.untagged(b'NAMESPACE (("" "/")) NIL NIL'))
+    return responses.ok("That is all")
+
+
+async def status(session: Session, cursor: Cursor) -> Completion:
+    """RFC 3501 section 6.3.10."""
+    name, items = grammar.status(cursor)
+    info = await session.find(names.to_path(name))
+    values = {
+        b"MESSAGES": info.messages,
+        b"UIDNEXT": info.uid_next,
+        b"UIDVALIDITY": info.uid_validity,
+        b"UNSEEN": info.unseen,
+        b"RECENT": await _count_recent(session, info) if b"RECENT" in items else 0,
+    }
+    told = b" ".join(b"%b %d" % (item, values[item]) for item in items)
+    session.stream.write(responses.untagged(b"STATUS " + responses.mailbox(name) + b" (" + told + b")"))
+    return responses.ok("That is all")
+
+
+async def _count_recent(session: Session, info: MailboxInfo) -> int:
+    """Count what no session has claimed, and what this one has."""
+    unclaimed = info.uid_next - info.recent_uid
+    view = session.view
+    if info.messages == info.uid_next - 1 or unclaimed > _COUNTED:
+        count = min(unclaimed, info.messages)
+    else:
+        wanted = range(info.recent_uid, info.uid_next)
+        count = 0
+        async for rows in session.store.rows(session.account, info.id, wanted, Want.NOTHING):
+            count += len(rows)
+    if view is not None and view.mailbox_id == info.id and not session.read_only:
+        count += view.recent_count
+    return count

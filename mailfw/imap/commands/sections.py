@@ -1,0 +1,147 @@
+"""The octets of one message that FETCH asks for: found by the table of parts, sent in pieces."""
+
+from __future__ import annotations
+
+from mailfw.imap.grammar_fetch import Section, Text
+from mailfw.interfaces import IContent
+from mailfw.mail.fields import split_fields
+from mailfw.mail.mailbox import Row
+from mailfw.mail.mime import MAX_HEADER, Part, find_part
+from mailfw.mail.summary import LISTED_FIELDS
+from mailfw.wire.stream import Stream
+
+#: Octets of a message in memory at once.
+PIECE = 256 * 1024
+
+#: NUL may not stand in a literal (CHAR8 = %x01-ff, RFC 3501 section 9), and sizes must not change.
+_NO_NUL = bytes.maketrans(b"\0", b"\x80")
+
+
+def is_listed(section: Section) -> bool:
+    """Whether a row's `fields` have all that a section asks for."""
+    return section.text is Text.FIELDS and not section.numbers and section.names <= LISTED_FIELDS
+
+
+def select_fields(header: bytes, section: Section) -> bytes:
+    """Return the fields of a header that a section asks for, unchanged and in order, and the empty line."""
+    is_wanted = section.text is Text.FIELDS
+    chosen = b"".join([raw for name, raw in split_fields(header) if (name in section.names) is is_wanted])
+    if chosen and not chosen.endswith(b"\n"):
+        chosen += b"\r\n"
+    return chosen + b"\r\n"
+
+
+def section_range(root: Part, section: Section) -> tuple[int, int] | None:
+    """Return offset and length of the octets a section means, or of the header it chooses from; None without any."""
+    part = find_part(root, section.numbers)
+    if part is None:
+        return None
+    if section.text is Text.MIME:
+        return part.header_start, part.header_size
+    if section.text is Text.ALL:
+        return part.body_start, part.body_size
+    message = part.message if section.numbers else root
+    if message is None:  # RFC 3501 section 6.4.5: HEADER and TEXT of a part are those of the message in it
+        return None
+    if section.text is Text.TEXT:
+        return message.body_start, message.body_size
+    return message.header_start, message.header_size
+
+
+class SectionReader:
+    """
+    Sends the answer about one message, sections and what stands between them.
+
+    `content` may be None where all sections are listed, `root` where none needs it.  Nothing is sent before
+    `PIECE` octets are there or `finish` is called: a message that cannot be read leaves no half an answer,
+    unless it is large, and then `has_begun`.
+    """
+
+    def __init__(self, stream: Stream, row: Row, root: Part | None, content: IContent | None, expected: int) -> None:
+        self.has_begun = False
+        self._pieces: list[bytes] = []
+        self._stream = stream
+        self._row = row
+        self._root = root
+        self._content = content
+        # A small message of which several sections are asked is read once.
+        self._keeps = expected > 1 and row.size <= PIECE
+        self._kept: bytes | None = None
+
+    def write(self, octets: bytes) -> None:
+        """Put octets between the sections."""
+        self._pieces.append(octets)
+
+    def finish(self) -> None:
+        """Hand everything over."""
+        self._stream.write(b"".join(self._pieces))
+        self._pieces.clear()
+
+    async def send(self, section: Section) -> None:
+        """Send one section as an nstring."""
+        if is_listed(section):
+            self._send_octets(select_fields(self._row.fields or b"", section), section)
+            return
+        span = self._span(section)
+        if span is None:
+            self.write(b"NIL")
+        elif section.text in (Text.FIELDS, Text.FIELDS_NOT):
+            header = await self._read(span[0], min(span[1], MAX_HEADER))
+            self._send_octets(select_fields(header, section), section)
+        else:
+            await self._send_span(*_cut(*span, section))
+
+    def _span(self, section: Section) -> tuple[int, int] | None:
+        assert self._content is not None
+        if not section.needs_parts:
+            return 0, self._content.size
+        assert self._root is not None
+        span = section_range(self._root, section)
+        if span is None:
+            return None
+        # A file that somebody has shortened since it was summarised is not read beyond its end.
+        start = min(span[0], self._content.size)
+        return start, min(span[1], self._content.size - start)
+
+    def _send_octets(self, octets: bytes, section: Section) -> None:
+        start, length = _cut(0, len(octets), section)
+        self._write_literal(octets[start : start + length])
+
+    async def _send_span(self, start: int, length: int) -> None:
+        if length <= PIECE:
+            self._write_literal(await self._read(start, length))
+            return
+        self.write(b"{%d}\r\n" % length)
+        while length:
+            octets = await self._read(start, min(length, PIECE))
+            if not octets:
+                raise EOFError("A message is shorter than it was")
+            self.has_begun = True
+            self.write(_without_nul(octets))
+            self.finish()
+            start += len(octets)
+            length -= len(octets)
+            await self._stream.drain()
+
+    async def _read(self, start: int, length: int) -> bytes:
+        assert self._content is not None
+        if not self._keeps:
+            return await self._content.read(start, length)
+        if self._kept is None:
+            self._kept = await self._content.read(0, self._content.size)
+        return self._kept[start : start + length]
+
+    def _write_literal(self, octets: bytes) -> None:
+        self.write(b"{%d}\r\n" % len(octets) + _without_nul(octets) if octets else b'""')
+
+
+def _without_nul(octets: bytes) -> bytes:
+    return octets.translate(_NO_NUL) if b"\0" in octets else octets
+
+
+def _cut(start: int, length: int, section: Section) -> tuple[int, int]:
+    """Take the part that a partial FETCH asks for; beyond the end there is nothing."""
+    if section.origin is None or section.length is None:
+        return start, length
+    skipped = min(section.origin, length)
+    return start + skipped, min(length - skipped, section.length)

@@ -1,0 +1,228 @@
+"""Whether a message matches a search key, as far as what is known of it can tell."""
+
+from __future__ import annotations
+
+import enum
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from mailfw.imap.grammar_search import (
+    And,
+    HasFlag,
+    InBody,
+    InField,
+    InText,
+    IsAmong,
+    IsLarger,
+    IsRecent,
+    IsSmaller,
+    Key,
+    Not,
+    Or,
+    Received,
+    Sent,
+    When,
+)
+from mailfw.imap.view import View
+from mailfw.mail.fields import field_value, split_fields
+from mailfw.mail.mailbox import Flags, Row
+from mailfw.mail.summary import LISTED_FIELDS
+from mailfw.mail.text import fold
+from mailfw.mail.words import decode_words
+
+_DAY = 24 * 60 * 60
+
+
+class Depth(enum.IntEnum):
+    """How far one must look into a message to answer a key, cheapest first."""
+
+    VIEW = 0
+    ROW = 1
+    FIELDS = 2
+    CONTENT = 3
+
+
+@dataclass(slots=True)
+class Known:
+    """
+    What is known of a message at some depth.
+
+    `row` is there from `Depth.ROW` on, `header` holds the listed fields at `Depth.FIELDS` and all of them at
+    `Depth.CONTENT`, where `in_body` and `in_text` are the texts that were found.
+    """
+
+    uid: int
+    depth: Depth
+    row: Row | None = None
+    header: bytes = b""
+    in_body: frozenset[str] = frozenset()
+    in_text: frozenset[str] = frozenset()
+    _raw: dict[bytes, list[bytes]] | None = field(default=None, repr=False)
+    _values: dict[bytes, list[str]] = field(default_factory=dict, repr=False)
+
+    def values(self, name: bytes) -> list[str]:
+        """Return the decoded and folded values of all fields of this name."""
+        if self._raw is None:
+            self._raw = {}
+            for found, raw in split_fields(self.header):
+                self._raw.setdefault(found, []).append(raw)
+        if name not in self._values:
+            self._values[name] = [fold(decode_words(field_value(raw))) for raw in self._raw.get(name, ())]
+        return self._values[name]
+
+
+#: Answers True, False, or None where it must be looked deeper.
+Check = Callable[[Known], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A key made ready: `depth` is how deep one may have to look."""
+
+    check: Check
+    depth: Depth
+
+
+def depth_of(key: Key) -> Depth:
+    """Return how deep one has to look for a key that contains no others."""
+    match key:
+        case HasFlag() | IsRecent() | IsAmong() | InBody("") | InText(""):
+            return Depth.VIEW
+        case InField(name, _):
+            return Depth.FIELDS if name in LISTED_FIELDS else Depth.CONTENT
+        case InBody() | InText():
+            return Depth.CONTENT
+    return Depth.ROW
+
+
+def compile_key(key: Key, view: View) -> Matcher:
+    """Make a key ready for messages of a view.  Raises `BadSyntax` for a message number that is not there."""
+    match key:
+        case And(keys):
+            return _all([compile_key(each, view) for each in keys])
+        case Or(one, other):
+            return _negation(_all([_negation(compile_key(each, view)) for each in (one, other)]))
+        case Not(inner):
+            return _negation(compile_key(inner, view))
+    depth, check = depth_of(key), _leaf_check(key, view)
+    if depth is Depth.VIEW:
+        return Matcher(check, depth)
+    return Matcher(lambda known: check(known) if known.depth >= depth else None, depth)
+
+
+def _leaf_check(key: Key, view: View) -> Callable[[Known], bool]:
+    match key:
+        case HasFlag(flag):
+            return _flag_check(flag, view)
+        case IsRecent():
+            return lambda known: view.is_recent(known.uid)
+        case IsAmong():
+            return _set_check(key, view)
+        case InField(name, text):
+            return lambda known: any(text in value for value in known.values(name))
+        case InBody(text):
+            return lambda known: not text or text in known.in_body
+        case InText(text):
+            return lambda known: not text or text in known.in_text
+        case IsLarger(octets):
+            return lambda known: _row(known).size > octets
+        case IsSmaller(octets):
+            return lambda known: _row(known).size < octets
+        case Received(when, day):
+            return lambda known: _is_then(_row(known).received, when, day)
+        case Sent(when, day):
+            return lambda known: _is_then(_row(known).sent, when, day)
+    raise AssertionError(key)
+
+
+def _all(matchers: list[Matcher]) -> Matcher:
+    """Match what all match; the cheap ones are asked first."""
+    matchers.sort(key=lambda matcher: matcher.depth)
+    checks = [matcher.check for matcher in matchers]
+    depth = matchers[-1].depth if matchers else Depth.VIEW
+    if len(checks) == 1:
+        return matchers[0]
+
+    def check_all(known: Known) -> bool | None:
+        result: bool | None = True
+        for check in checks:
+            answer = check(known)
+            if answer is False:
+                return False
+            if answer is None:
+                result = None
+        return result
+
+    return Matcher(check_all, depth)
+
+
+def _negation(matcher: Matcher) -> Matcher:
+    check = matcher.check
+
+    def check_not(known: Known) -> bool | None:
+        answer = check(known)
+        return None if answer is None else not answer
+
+    return Matcher(check_not, matcher.depth)
+
+
+def _flag_check(flag: str, view: View) -> Callable[[Known], bool]:
+    known_sets: dict[Flags, bool] = {}  # messages share few sets of flags
+
+    def check(known: Known) -> bool:
+        flags = view.flags_of(known.uid)
+        answer = known_sets.get(flags)
+        if answer is None:
+            answer = known_sets[flags] = any(flag == each.lower() for each in flags)
+        return answer
+
+    return check
+
+
+def _set_check(key: IsAmong, view: View) -> Callable[[Known], bool]:
+    # Held as ranges: a command may name sets of all messages very many times.
+    spans = view.spans(key.wanted, key.by_uid)
+    first = [view.uids[start] for start, _ in spans]
+    last = [view.uids[end - 1] for _, end in spans]
+
+    def check(known: Known) -> bool:
+        at = bisect_right(first, known.uid) - 1
+        return at >= 0 and known.uid <= last[at]
+
+    return check
+
+
+def _row(known: Known) -> Row:
+    assert known.row is not None
+    return known.row
+
+
+def _is_then(moment: int | None, when: When, day: int) -> bool:
+    if moment is None:
+        return False
+    match when:
+        case When.BEFORE:
+            return moment // _DAY < day
+        case When.ON:
+            return moment // _DAY == day
+        case When.SINCE:
+            return moment // _DAY >= day
+
+
+# ---------------------------------------------------------------- what a key is made of
+
+
+def leaves(key: Key) -> Iterator[Key]:
+    """Yield the keys that do not contain others."""
+    match key:
+        case And(keys):
+            for each in keys:
+                yield from leaves(each)
+        case Or(one, other):
+            yield from leaves(one)
+            yield from leaves(other)
+        case Not(inner):
+            yield from leaves(inner)
+        case _:
+            yield key

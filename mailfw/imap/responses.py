@@ -1,0 +1,179 @@
+"""What an IMAP server says, as octets: RFC 3501 section 7."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailfw.imap import names, view
+from mailfw.mail.mailbox import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flags
+
+# ASTRING-CHAR, RFC 3501 section 9; an empty string and NIL must be quoted
+_ASTRING = re.compile(rb'(?!(?i:NIL)\Z)[^\x00-\x20(){%*"\\\x7f-\xff]+')
+# QUOTED-CHAR, with those that need a backslash
+_QUOTABLE = re.compile(rb"[^\x00\r\n\x80-\xff]*")
+_SPECIAL = re.compile(rb'(["\\])')
+#: A longer string is sent as a literal.
+_QUOTED_LIMIT = 1000
+
+_SYSTEM_ORDER = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Status(enum.Enum):
+    """How a command ended."""
+
+    OK = b"OK"
+    NO = b"NO"
+    BAD = b"BAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The tagged response to a command: `code` is a response code without its brackets."""
+
+    status: Status
+    text: str
+    code: bytes | None = None
+
+    def encode(self, tag: bytes) -> bytes:
+        """Return ``response-tagged = tag SP resp-cond-state CRLF``."""
+        return tag + b" " + _state(self.status.value, self.text, self.code)
+
+
+def ok(text: str, code: bytes | None = None) -> Completion:
+    """Return a completion: done."""
+    return Completion(Status.OK, text, code)
+
+
+def no(text: str, code: bytes | None = None) -> Completion:
+    """Return a completion: understood, and not done."""
+    return Completion(Status.NO, text, code)
+
+
+def bad(text: str, code: bytes | None = None) -> Completion:
+    """Return a completion: not understood."""
+    return Completion(Status.BAD, text, code)
+
+
+#: The answer to a change of a mailbox that was opened with EXAMINE.
+READ_ONLY = no("The mailbox is open for reading only")
+
+
+def _state(word: bytes, text: str, code: bytes | None) -> bytes:
+    bracketed = b"" if code is None else b"[" + code + b"] "
+    return word + b" " + bracketed + text.encode("ascii", "replace") + b"\r\n"
+
+
+def untagged(octets: bytes) -> bytes:
+    """Return an untagged response."""
+    return b"* " + octets + b"\r\n"
+
+
+def condition(word: bytes, text: str, code: bytes | None = None) -> bytes:
+    """Return an untagged OK, NO, BAD, BYE or PREAUTH."""
+    return b"* " + _state(word, text, code)
+
+
+# ---------------------------------------------------------------- strings
+
+
+def astring(value: bytes | str) -> bytes:
+    """Return a string as an atom where it can be one."""
+    octets = value.encode("utf-8") if isinstance(value, str) else value
+    return octets if _ASTRING.fullmatch(octets) else string(octets)
+
+
+def string(octets: bytes) -> bytes:
+    """Return a string, quoted where it can be, else as a literal."""
+    if len(octets) <= _QUOTED_LIMIT and _QUOTABLE.fullmatch(octets):
+        return b'"' + _SPECIAL.sub(rb"\\\1", octets) + b'"'
+    return b"{%d}\r\n%b" % (len(octets), octets)
+
+
+def nstring(octets: bytes | None) -> bytes:
+    """Return a string, or NIL for None."""
+    return b"NIL" if octets is None else string(octets)
+
+
+def mailbox(name: str) -> bytes:
+    """Return a decoded mailbox name as an astring."""
+    return astring(names.encode(name))
+
+
+# ---------------------------------------------------------------- flags, dates, sets
+
+
+@functools.lru_cache(maxsize=4096)
+def flags(present: Flags, recent: bool = False) -> bytes:
+    """Return a flag list: system flags first, then keywords in alphabetical order."""
+    words = [flag for flag in _SYSTEM_ORDER if flag in present]
+    if recent:
+        words.append("\\Recent")
+    words.extend(sorted(present.difference(_SYSTEM_ORDER)))
+    return f"({' '.join(words)})".encode("ascii", "replace")
+
+
+@functools.lru_cache(maxsize=1024)
+def internal_date(epoch: int) -> bytes:
+    """Return a date-time in UTC, quoted; a time no calendar has becomes the epoch."""
+    try:
+        moment = time.gmtime(epoch)
+    except (OverflowError, OSError, ValueError):
+        moment = time.gmtime(0)
+    if not 0 < moment.tm_year < 10_000:
+        moment = time.gmtime(0)
+    return (
+        f'"{moment.tm_mday:2}-{_MONTHS[moment.tm_mon - 1]}-{moment.tm_year:04}'
+        f' {moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02} +0000"'
+    ).encode("ascii")
+
+
+def uid_set(uids: Sequence[int]) -> bytes:
+    """Return UIDs in the order given, runs drawn together: ``uid-set`` of RFC 4315 section 4."""
+    runs: list[tuple[int, int]] = []
+    for uid in uids:
+        if runs and runs[-1][1] + 1 == uid:
+            runs[-1] = runs[-1][0], uid
+        else:
+            runs.append((uid, uid))
+    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in runs)
+
+
+# ---------------------------------------------------------------- updates
+
+
+def updates(told: list[view.Update], with_uid: bool, read_only: bool) -> bytes:
+    """Return the untagged responses that bring a client up to date."""
+    return b"".join(_update(update, with_uid, read_only) for update in told)
+
+
+def _update(update: view.Update, with_uid: bool, read_only: bool) -> bytes:
+    match update:
+        case view.Exists(count):
+            return b"* %d EXISTS\r\n" % count
+        case view.Recent(count):
+            return b"* %d RECENT\r\n" % count
+        case view.Expunge(number):
+            return b"* %d EXPUNGE\r\n" % number
+        case view.Keywords(keywords):
+            return known_flags(keywords, read_only)
+        case view.FlagsChanged(uid, number, present, recent):
+            return fetched_flags(number, present, recent, uid if with_uid else None)
+
+
+def fetched_flags(number: int, present: Flags, recent: bool, uid: int | None) -> bytes:
+    """Return a FETCH response with the flags of one message, and its UID if one is given."""
+    identity = b"" if uid is None else b"UID %d " % uid
+    return b"* %d FETCH (%bFLAGS %b)\r\n" % (number, identity, flags(present, recent))
+
+
+def known_flags(keywords: tuple[str, ...], read_only: bool) -> bytes:
+    """Return FLAGS and PERMANENTFLAGS; in a mailbox that may be changed, new keywords are welcome."""
+    words = " ".join((*_SYSTEM_ORDER, *keywords)).encode("ascii", "replace")
+    permanent = b"" if read_only else words + b" \\*"
+    return untagged(b"FLAGS (" + words + b")") + condition(b"OK", "Flags", b"PERMANENTFLAGS (" + permanent + b")")

@@ -1,0 +1,24 @@
+"""What an administrator can choose about the IMAP server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class IMAPSettings:
+    """
+    Choices that all sessions of a listener share.
+
+    `tls` is a context factory for STARTTLS, None where it is not offered.  `allow_plaintext_auth` permits
+    passwords in the clear.  `append_limit` is the largest message APPEND takes, in octets.  `software` and
+    `version` are what ID tells.
+    """
+
+    hostname: str
+    tls: Any | None = None
+    allow_plaintext_auth: bool = False
+    append_limit: int = 50 * 1024 * 1024
+    software: str = "mailfw"
+    version: str = ""

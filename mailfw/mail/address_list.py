@@ -1,0 +1,218 @@
+"""The addresses of From, To and their kind, as octets; whatever a mailer wrote comes out as something."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mailfw.mail.fields import unquote
+
+#: More addresses than this in one field are not looked at: it bounds what one field can cost.
+MAX_ADDRESSES = 5000
+#: What stands for what an address lacks; NIL would make it a group (RFC 3501 section 7.4.2).
+NO_MAILBOX, NO_DOMAIN = b"MISSING_MAILBOX", b"MISSING_DOMAIN"
+
+
+class MailAddress(NamedTuple):
+    """
+    One address as RFC 3501 section 7.4.2 takes it apart.
+
+    A group begins with its name as `mailbox` and no `host`, and ends with neither.
+    """
+
+    name: bytes | None
+    route: bytes | None
+    mailbox: bytes | None
+    host: bytes | None
+
+
+class _Token(NamedTuple):
+    kind: int
+    text: bytes
+    spaced: bool  # whether something separates it from the token before
+
+
+_WORD, _QUOTED, _COMMENT, _SPECIAL = range(4)
+
+# The addresses most mail has: addr-spec of plain atoms, and display-name in plain words before it in angles.
+_PLAIN = re.compile(
+    rb"[ \t]*+(?:(?:([\w!#$%&'*+/=?^`{|}~.-]++(?:[ ][\w!#$%&'*+/=?^`{|}~.-]++)*+)"
+    rb"|\"([^\"\\\x00-\x1f]++)\")[ \t]*+(?=<))?"
+    rb"(<)?([\w!#$%&'*+/=?^`{|}~.-]++)@([\w.-]++)(?(3)>)[ \t]*+(?:,|\Z)"
+)
+# atom, quoted-string, comment without another inside, domain-literal, specials       RFC 5322 section 3.2
+_LEXEME = re.compile(
+    rb'(?P<space>[ \t\r\n]++)|(?P<word>[^\s"(),:;<>@\[\]\\]++|\[[^\[\]]*+\])|(?P<quoted>"(?:[^"\\]|\\.)*+")'
+    rb"|(?P<paren>\()|(?P<special>[,:;<>@])|(?P<other>.)",
+    re.DOTALL,
+)
+_PAREN = re.compile(rb"\\.|[()]", re.DOTALL)
+
+
+def parse_addresses(value: bytes) -> list[MailAddress]:
+    """Return the addresses of an unfolded field value; broken ones as far as they can be told."""
+    found: list[MailAddress] = []
+    position = 0
+    while (match := _PLAIN.match(value, position)) is not None and len(found) < MAX_ADDRESSES:
+        plain, quoted, _, mailbox, host = match.groups()
+        found.append(MailAddress(plain or quoted, None, mailbox, host))
+        position = match.end()
+        if position == len(value):
+            return found
+    rest = _Parser(list(_tokens(value[position:]))).parse(MAX_ADDRESSES - len(found))
+    return found + rest
+
+
+def _tokens(value: bytes) -> Iterator[_Token]:
+    position, spaced = 0, False
+    while (match := _LEXEME.match(value, position)) is not None:
+        position = match.end()
+        kind = match.lastgroup
+        if kind == "space":
+            spaced = True
+            continue
+        if kind == "paren":
+            text, position = _comment(value, position)
+            yield _Token(_COMMENT, text, True)
+            spaced = True
+            continue
+        if kind == "word":
+            yield _Token(_WORD, match[0], spaced)
+        elif kind == "quoted":
+            yield _Token(_QUOTED, unquote(match[0]), spaced)
+        elif kind == "special":
+            yield _Token(_SPECIAL, match[0], spaced)
+        elif match[0] not in b'")\\':  # quotes and parentheses without their other half are passed over
+            yield _Token(_WORD, match[0], spaced)
+        spaced = False
+
+
+def _comment(value: bytes, position: int) -> tuple[bytes, int]:
+    """Return the comment that begins before `position`, and where it ends."""
+    start, depth = position, 1
+    while (match := _PAREN.search(value, position)) is not None:
+        position = match.end()
+        depth += {b"(": 1, b")": -1}.get(match[0], 0)
+        if not depth:
+            return value[start : match.start()].strip(), position
+    return value[start:].strip(), len(value)
+
+
+class _Parser:
+    """Sorts tokens into addresses, forgiving whatever is amiss."""
+
+    def __init__(self, tokens: list[_Token]) -> None:
+        self._tokens = tokens
+        self._found: list[MailAddress] = []
+        self._in_group = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._words: list[_Token] = []
+        self._angle: list[_Token] | None = None
+        self._comment: bytes | None = None
+        self._in_angle = self._is_closed = False
+
+    def parse(self, limit: int) -> list[MailAddress]:
+        for at, token in enumerate(self._tokens):
+            if len(self._found) >= limit:
+                return self._found
+            self._take(at, token)
+        self._end_address()
+        self._end_group()
+        return self._found
+
+    def _take(self, at: int, token: _Token) -> None:
+        special = token.text if token.kind == _SPECIAL else b""
+        if token.kind == _COMMENT:
+            self._comment = self._comment or token.text
+        elif self._in_angle and not (special == b"," and not self._is_closed):
+            if special == b">":
+                self._in_angle = False
+            elif self._angle is not None:
+                self._angle.append(token)
+        elif special == b"<":
+            self._in_angle, self._angle, self._is_closed = True, [], self._closes(at)
+        elif special == b":":
+            self._begin_group()
+        elif special in (b",", b";"):
+            self._end_address()
+            if special == b";":
+                self._end_group()
+        elif special != b">":
+            self._words.append(token)
+
+    def _closes(self, at: int) -> bool:
+        for token in self._tokens[at + 1 : at + 200]:
+            if token.kind == _SPECIAL and token.text in (b"<", b">"):
+                return token.text == b">"
+        return False
+
+    def _begin_group(self) -> None:
+        if self._in_group or self._angle is not None:
+            return
+        self._found.append(MailAddress(None, None, _phrase(self._words), None))
+        self._in_group = True
+        self._reset()
+
+    def _end_group(self) -> None:
+        if self._in_group:
+            self._found.append(MailAddress(None, None, None, None))
+            self._in_group = False
+
+    def _end_address(self) -> None:
+        words, angle = self._words, self._angle
+        if angle is not None:
+            route, angle = _route(angle)
+            mailbox, host = _spec(angle)
+            self._found.append(MailAddress(_phrase(words) or self._comment, route, mailbox, host))
+        elif words:
+            name, spec = _divide(words)
+            mailbox, host = _spec(spec)
+            self._found.append(MailAddress(_phrase(name) or self._comment, None, mailbox, host))
+        self._reset()
+
+
+def _divide(words: list[_Token]) -> tuple[list[_Token], list[_Token]]:
+    """Part what has no angle brackets into a name and an address: the word before the last ``@`` begins it."""
+    at = _last_at(words)
+    if at is None:
+        return ([], words) if len(words) == 1 else (words, [])
+    begin = max(0, at - 1)
+    while begin and not words[begin].spaced:
+        begin -= 1
+    return words[:begin], words[begin:]
+
+
+def _route(tokens: list[_Token]) -> tuple[bytes | None, list[_Token]]:
+    """obs-route = obs-domain-list ":", RFC 5322 section 4.4."""
+    if tokens and tokens[0].text == b"@" and tokens[0].kind == _SPECIAL:
+        for at, token in enumerate(tokens):
+            if token.kind == _SPECIAL and token.text == b":":
+                return _join(tokens[:at]), tokens[at + 1 :]
+    return None, tokens
+
+
+def _spec(tokens: list[_Token]) -> tuple[bytes, bytes]:
+    at = _last_at(tokens)
+    if at is None:
+        return _join(tokens) or NO_MAILBOX, NO_DOMAIN
+    return _join(tokens[:at]) or NO_MAILBOX, _join(tokens[at + 1 :]) or NO_DOMAIN
+
+
+def _last_at(tokens: list[_Token]) -> int | None:
+    for at in range(len(tokens) - 1, -1, -1):
+        if tokens[at].kind == _SPECIAL and tokens[at].text == b"@":
+            return at
+    return None
+
+
+def _join(tokens: list[_Token]) -> bytes:
+    return b"".join(token.text for token in tokens)
+
+
+def _phrase(tokens: list[_Token]) -> bytes | None:
+    """Return a phrase: its words with one space where there was any (RFC 5322 section 3.2.5)."""
+    pieces = [b" " + token.text if token.spaced and at else token.text for at, token in enumerate(tokens)]
+    return b"".join(pieces) or None

@@ -1,0 +1,134 @@
+"""ENVELOPE, BODY and BODYSTRUCTURE as the octets of RFC 3501 section 7.4.2."""
+
+from __future__ import annotations
+
+import re
+
+from mailfw.mail.address_list import MailAddress, parse_addresses
+from mailfw.mail.fields import Parameters, field_value, split_fields, to_octets
+from mailfw.mail.mime import Part
+
+# QUOTED-CHAR, and those that need a backslash before them                         RFC 3501 section 9
+_QUOTED = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
+_SPECIAL = re.compile(rb'(["\\])')
+
+#: The addresses of an envelope, in its order.
+_ADDRESSES = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
+_ENVELOPE = frozenset((b"date", b"subject", b"in-reply-to", b"message-id", *_ADDRESSES))
+
+#: RFC 3501 has no multipart without parts: an empty one shows one empty text.
+_NO_PARTS = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
+
+
+def nstring(octets: bytes | None) -> bytes:
+    """Return ``nstring = string / nil``: quoted where that can be, else a literal, NIL for None."""
+    if octets is None:
+        return b"NIL"
+    if b"\0" in octets:  # CHAR8 = %x01-ff
+        octets = octets.replace(b"\0", b"")
+    if _QUOTED.fullmatch(octets) is None:
+        return b"{%d}\r\n%b" % (len(octets), octets)
+    return b'"%b"' % (_SPECIAL.sub(rb"\\\1", octets) if b'"' in octets or b"\\" in octets else octets)
+
+
+# ---------------------------------------------------------------- ENVELOPE
+
+
+def envelope(head: bytes) -> bytes:
+    """
+    Return the envelope of the message with this header.
+
+    Text fields are served as they are, encoded words and all.  Of a repeated text field the first counts,
+    repeated address fields are taken together.
+    """
+    values: dict[bytes, bytes] = {}
+    for name, raw in split_fields(head):
+        if name not in _ENVELOPE:
+            continue
+        if name not in values:
+            values[name] = field_value(raw)
+        elif name in _ADDRESSES:
+            values[name] += b"," + field_value(raw)
+    lists = [_address_list(values.get(name)) for name in _ADDRESSES]
+    # RFC 3501 section 7.4.2: the server supplies From where Sender or Reply-To is missing or empty.
+    lists[1:3] = [lists[0] if made == b"NIL" else made for made in lists[1:3]]
+    return b"(%b %b %b %b %b)" % (
+        nstring(values.get(b"date")),
+        nstring(values.get(b"subject")),
+        b" ".join(lists),
+        nstring(values.get(b"in-reply-to")),
+        nstring(values.get(b"message-id")),
+    )
+
+
+def _address_list(value: bytes | None) -> bytes:
+    addresses = parse_addresses(value) if value else None
+    if not addresses:
+        return b"NIL"
+    return b"(%b)" % b"".join(map(_address, addresses))
+
+
+def _address(address: MailAddress) -> bytes:
+    return b"(%b %b %b %b)" % tuple(map(nstring, address))
+
+
+# ---------------------------------------------------------------- BODY and BODYSTRUCTURE
+
+
+def body(part: Part, extended: bool) -> bytes:
+    """Return the structure of a part fresh from the scanner: BODYSTRUCTURE if `extended`, else BODY."""
+    if part.is_multipart:
+        return _multipart(part, extended)
+    fields = [
+        nstring(to_octets(part.type)),
+        nstring(to_octets(part.subtype)),
+        _parameters(_with_charset(part)),
+        _text(part.id),
+        _text(part.description),
+        nstring(to_octets(part.encoding)),
+        b"%d" % part.body_size,
+    ]
+    if part.message is not None:
+        fields += [envelope(part.message.head), body(part.message, extended)]
+    if part.message is not None or part.type == "text":
+        fields.append(b"%d" % part.lines)
+    if extended:
+        fields += [_text(part.md5), *_extension(part)]
+    return b"(%b)" % b" ".join(fields)
+
+
+def _multipart(part: Part, extended: bool) -> bytes:
+    empty = _NO_PARTS + (b" NIL NIL NIL NIL)" if extended else b")")
+    parts = b"".join([body(child, extended) for child in part.children]) or empty
+    subtype = nstring(to_octets(part.subtype))
+    if not extended:
+        return b"(%b %b)" % (parts, subtype)
+    return b"(%b %b %b %b)" % (parts, subtype, _parameters(part.parameters), b" ".join(_extension(part)))
+
+
+def _with_charset(part: Part) -> Parameters:
+    """Give a text without a charset the one that RFC 2045 section 5.2 says it has."""
+    if part.type != "text" or any(name.lower() == "charset" for name, _ in part.parameters):
+        return part.parameters
+    return (*part.parameters, ("charset", "us-ascii"))
+
+
+def _parameters(parameters: Parameters) -> bytes:
+    if not parameters:
+        return b"NIL"
+    return b"(%b)" % b" ".join([nstring(to_octets(word)) for pair in parameters for word in pair])
+
+
+def _extension(part: Part) -> list[bytes]:
+    """Return disposition, language and location."""
+    disposition = b"NIL"
+    if part.disposition is not None:
+        kind = nstring(to_octets(part.disposition))
+        disposition = b"(%b %b)" % (kind, _parameters(part.disposition_parameters))
+    tags = [nstring(to_octets(tag)) for tag in part.language]
+    language = b"NIL" if not tags else tags[0] if len(tags) == 1 else b"(%b)" % b" ".join(tags)
+    return [disposition, language, _text(part.location)]
+
+
+def _text(text: str | None) -> bytes:
+    return b"NIL" if text is None else nstring(to_octets(text))

@@ -1,0 +1,58 @@
+"""The content of parts as text to search in."""
+
+from __future__ import annotations
+
+import html
+import quopri
+import re
+import unicodedata
+
+from mailfw.mail.words import decode_b, decode_charset
+
+# Elements whose content nobody reads, comments and declarations; one that is not closed reaches to the end.
+_UNSEEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|head|title)\b[^<>]*+>.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
+)
+# Elements that end a word; all others may stand in the middle of one.
+_BLOCK = re.compile(
+    r"</?(?:p|div|br|hr|li|ul|ol|dl|dt|dd|td|th|tr|table|h[1-6]|pre|blockquote|section|article|body|option|img)\b[^<>]*+>",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
+_META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+
+
+def fold(text: str) -> str:
+    """Return text as it is compared: in composed form and without case (NFC of the case-folded)."""
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def decode_transfer(octets: bytes, encoding: str) -> bytes:
+    """Undo a content transfer encoding (RFC 2045 section 6), as far as it can be; unknown ones stay as they are."""
+    if encoding == "base64":
+        return decode_b(octets)
+    if encoding == "quoted-printable":
+        return quopri.decodestring(octets)
+    return octets
+
+
+def html_to_text(markup: str) -> str:
+    """Return what a reader sees of HTML, roughly: enough to search in."""
+    seen = _TAG.sub("", _BLOCK.sub(" ", _UNSEEN.sub(" ", markup)))
+    return html.unescape(seen)
+
+
+def part_text(octets: bytes, subtype: str, encoding: str, charset: str) -> str:
+    """
+    Return the text of a ``text/…`` part from its octets as they stand in the message.
+
+    The octets may be cut off anywhere.  HTML that has no charset of its own is asked for one.
+    """
+    decoded = decode_transfer(octets, encoding)
+    if subtype != "html":
+        return decode_charset(decoded, charset)
+    if charset == "us-ascii" and (stated := _META_CHARSET.search(decoded, 0, 4096)) is not None:
+        charset = stated[1].decode("ascii")
+    return html_to_text(decode_charset(decoded, charset))

@@ -1,0 +1,79 @@
+"""The command line of ``twistd mailfw`` and ``twist mailfw``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.endpoints import serverFromString
+from twisted.python import usage
+
+from mailfw import __version__
+from mailfw.configuration import Configuration, ConfigurationRefused, Source
+from mailfw.configuration.choices import Choices, read
+from mailfw.plugins import with_octets
+
+
+class Options(AuthOptionMixin, usage.Options):
+    """Which configuration to use.  After parsing it is in `source`, `configuration` and `choices`."""
+
+    supportedInterfaces = (IUsernamePassword,)
+    synopsis = "[--config FILE] [--set KEY=VALUE]… [--auth METHOD]…"
+    longdesc = (
+        "A mail server: SMTP, submission, LMTP, IMAP and POP3.  Without a configuration it serves localhost from "
+        "./var, on loopback ports.  `mailfw config show` prints every key; `mailfw plugins` every plug-in."
+    )
+    optParameters = (["config", "c", None, "The configuration, a TOML file."],)
+
+    source: Source
+    configuration: Configuration
+    choices: Choices
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        self["settings"] = []
+
+    def opt_set(self, setting: str) -> None:
+        """Set one key, e.g. 'listen.smtp=["tcp:25"]'; it wins over the file."""
+        self["settings"].append(setting)
+
+    opt_s = opt_set
+
+    def opt_version(self) -> None:
+        """Display mailfw's version and exit."""
+        print(f"mailfw {__version__}")  # noqa: T201  # what --version is for
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read the configuration; what is wrong with it is said before anything starts."""
+        file = Path(self["config"]) if self["config"] else None
+        try:
+            self.source, self.configuration, self.choices = read(file, self["settings"])
+            check_endpoints(self.source, self.configuration)
+        except ConfigurationRefused as refused:
+            raise usage.UsageError(str(refused))
+
+    @property
+    def checkers(self) -> list[Any]:
+        """What ``--auth`` gave, in place of the configuration's ``[[auth]]``."""
+        return [with_octets(checker) for checker in self.get("credCheckers", [])]
+
+    @property
+    def owner(self) -> tuple[int | None, int | None]:
+        """The uid and gid that twistd will change to, None for what stays."""
+        above: Any = self.parent or {}
+        return above.get("uid"), above.get("gid")
+
+
+def check_endpoints(source: Source, configuration: Configuration) -> None:
+    """Refuse what is no endpoint string.  Raises `ConfigurationRefused`."""
+    from twisted.internet import reactor
+
+    for service, endpoint in configuration.listen.endpoints():
+        try:
+            serverFromString(reactor, endpoint)
+        except Exception as reason:  # a parser raises whatever its arguments make it raise
+            said = str(reason) or type(reason).__name__
+            raise source.refuse(("listen", service), f"{endpoint!r} is no endpoint: {said}")

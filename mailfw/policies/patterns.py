@@ -1,0 +1,99 @@
+"""Lists of addresses, networks and limits as a configuration writes them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from mailfw.mail.address import Address, normalise_domain
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+#: Addresses are compared no further than this: RFC 5321 section 4.5.3.1 allows 64 + 1 + 255 octets.
+_LONGEST = 320
+
+
+def read_ip(text: str) -> IPAddress | None:
+    """Return a client's address, IPv4 in IPv6 as IPv4; None for a UNIX socket or what is no IP address."""
+    if not text:
+        return None
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def network_of(text: str) -> str:
+    """
+    Return the network that one customer is likely to have: /24 of IPv4, /64 of IPv6.
+
+    What is no IP address is returned as it is.
+    """
+    address = read_ip(text)
+    if address is None:
+        return text
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
+
+
+class Networks:
+    """IP addresses and networks in CIDR notation.  Raises `ValueError` for one that is neither."""
+
+    def __init__(self, written: Sequence[str]) -> None:
+        networks = [ipaddress.ip_network(text.strip(), strict=False) for text in written]
+        self._addresses = {network.network_address for network in networks if network.num_addresses == 1}
+        self._networks = [network for network in networks if network.num_addresses > 1]
+
+    def __bool__(self) -> bool:
+        return bool(self._addresses or self._networks)
+
+    def __contains__(self, address: IPAddress) -> bool:
+        return address in self._addresses or any(address in network for network in self._networks)
+
+
+class Addresses:
+    """
+    Address patterns: ``ann@example.org``, ``@example.org``, ``*@*.example.org``, ``<>`` for the null sender.
+
+    ``*`` stands for any characters.  Case counts nowhere.  Raises `ValueError` for a pattern that could match no
+    address.
+    """
+
+    def __init__(self, written: Sequence[str]) -> None:
+        self._exact: set[str] = set()
+        self._domains: set[str] = set()
+        globs: list[str] = []
+        for pattern in written:
+            local, at, domain = pattern.strip().rpartition("@")
+            if pattern.strip() in ("<>", "*"):
+                globs.append(pattern.strip())
+            elif not at or not domain:
+                raise ValueError(
+                    f"{pattern!r} is no address pattern: write ann@example.org, @example.org or *@*.example"
+                )
+            elif "*" in pattern:
+                globs.append(pattern.strip().lower() if local else f"*{pattern.strip().lower()}")
+            elif local:
+                self._exact.add(f"{local.lower()}@{normalise_domain(domain)}")
+            else:
+                self._domains.add(normalise_domain(domain))
+        # Python's re has no better way than trying; runs of ``*`` would only make it try the same again.
+        globs = [re.sub(r"\*+", "*", glob) for glob in globs]
+        self._glob = re.compile("|".join(map(_regular, globs)), re.DOTALL) if globs else None
+
+    def __bool__(self) -> bool:
+        return bool(self._exact or self._domains or self._glob)
+
+    def __contains__(self, address: Address | None) -> bool:
+        if address is None:
+            return self._glob is not None and self._glob.fullmatch("<>") is not None
+        if address.domain in self._domains:
+            return True
+        text = f"{address.local}@{address.domain}".lower()[:_LONGEST]
+        return text in self._exact or (self._glob is not None and self._glob.fullmatch(text) is not None)
+
+
+def _regular(glob: str) -> str:
+    return "(?:" + ".*".join(re.escape(piece) for piece in glob.split("*")) + ")"

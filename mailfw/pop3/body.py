@@ -1,0 +1,58 @@
+"""Messages on their way to the client: dots doubled, and cut where TOP wants it, in pieces of any size."""
+
+from __future__ import annotations
+
+
+class DotStuffer:
+    """
+    Doubles the dots that begin a line (RFC 1939 section 3).
+
+    Only CRLF ends a line, wherever the pieces are cut.
+    """
+
+    def __init__(self) -> None:
+        self._last = b"\r\n"  # the two octets before the next piece
+
+    def feed(self, octets: bytes) -> bytes:
+        """Return a piece as it is sent."""
+        joined = self._last + octets
+        stuffed = joined.replace(b"\r\n.", b"\r\n..")
+        self._last, before = joined[-2:], len(self._last)
+        return stuffed[before:]
+
+    def finish(self) -> bytes:
+        """Return the end of the response, after a CRLF where the message ends without one."""
+        return b".\r\n" if self._last == b"\r\n" else b"\r\n.\r\n"
+
+
+class Cutter:
+    """Lets the header, the empty line and some lines of the body pass; `done` says that no more will."""
+
+    def __init__(self, lines: int) -> None:
+        self._left = lines
+        self._last: bytes | None = b"\r\n"  # octets of the header before the next piece; None within the body
+        self.done = False
+
+    def feed(self, octets: bytes) -> bytes:
+        """Return what passes of a piece."""
+        start = 0
+        if self._last is not None:
+            joined = self._last + octets
+            end = joined.find(b"\r\n\r\n")
+            if end < 0:
+                self._last = joined[-3:]
+                return octets
+            start = end + 4 - len(self._last)
+            self._last = None
+        return octets[: self._cut(octets, start)]
+
+    def _cut(self, octets: bytes, start: int) -> int:
+        """Return where the last line that is wanted ends."""
+        within = octets.count(b"\n", start)
+        if within < self._left:
+            self._left -= within
+            return len(octets)
+        self.done = True
+        for _ in range(self._left):
+            start = octets.index(b"\n", start) + 1
+        return start

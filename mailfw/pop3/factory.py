@@ -1,0 +1,37 @@
+"""A listener's factory of POP3 sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.cred.portal import Portal
+
+from mailfw.pop3 import responses
+from mailfw.pop3.server import Session
+from mailfw.pop3.settings import Access, POP3Settings
+from mailfw.wire.limits import ConnectionLimits
+from mailfw.wire.protocol import SessionFactory
+from mailfw.wire.stream import Stream
+
+__all__ = ["POP3Settings", "pop3_factory"]
+
+
+def pop3_factory(
+    settings: POP3Settings,
+    *,
+    portal: Portal,
+    clock: Any,
+    limits: ConnectionLimits | None = None,
+    in_use: set[str] | None = None,
+) -> SessionFactory:
+    """
+    Return a factory whose sessions log in at `portal` and serve the inbox of their account.
+
+    `in_use` names the accounts whose maildrop is locked: listeners that serve the same accounts share one set.
+    """
+    access = Access(settings, portal, set() if in_use is None else in_use)
+
+    async def hold(stream: Stream) -> None:
+        await Session(stream, access).run()
+
+    return SessionFactory(hold, clock, responses.TOO_MANY_CONNECTIONS, limits)

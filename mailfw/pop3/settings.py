@@ -1,0 +1,49 @@
+"""What a listener is told, and what all its sessions share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.cred.portal import Portal
+
+from mailfw.pop3.responses import ok
+from mailfw.sasl import CREDENTIALS, MECHANISMS
+
+
+@dataclass(frozen=True, slots=True)
+class POP3Settings:
+    """
+    How one listener behaves.
+
+    `tls` is the context factory for STLS, None where it is not offered; implicit TLS needs none here, the stream
+    knows.  More than `hard_errors` refused commands end the connection.
+    """
+
+    hostname: str
+    allow_plaintext_auth: bool = False
+    tls: Any = None
+    hard_errors: int = 20
+    login_attempts: int = 3
+    timeout: float = 600.0  # RFC 1939 section 3: ten minutes at least
+    software: str = "mailfw"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What the sessions share; `in_use` are the accounts that one of them has locked (RFC 1939 section 4)."""
+
+    settings: POP3Settings
+    portal: Portal
+    in_use: set[str] = field(default_factory=set)
+
+    def mechanisms(self, secure: bool) -> tuple[str, ...]:
+        """Return the SASL mechanisms that can be used now."""
+        if not secure and not self.settings.allow_plaintext_auth:
+            return ()
+        accepted = self.portal.listCredentialsInterfaces()
+        return tuple(name for name in MECHANISMS if CREDENTIALS[name] in accepted)
+
+    def greeting(self) -> bytes:
+        """Return what is said first; without the timestamp that would offer APOP (RFC 1939 section 7)."""
+        return ok(f"{self.settings.hostname} POP3 {self.settings.software}")

@@ -1,0 +1,1 @@
+"""Which courier takes mail for an address."""

@@ -1,0 +1,24 @@
+"""The service ``mailfw`` of `twistd` and `twist`: a configuration made into a running server."""
+
+from __future__ import annotations
+
+from twisted.application.service import IService
+
+from mailfw.options import Options
+from mailfw.service.server import Server
+
+__all__ = ["Options", "makeService"]
+
+
+def makeService(options: Options) -> IService:
+    """Return the server; nothing is opened or written before it is started."""
+    from twisted.internet import reactor
+
+    return Server(
+        options.configuration,
+        options.choices,
+        reactor,
+        embedded=options.source.file is None,
+        checkers=options.checkers,
+        owner=options.owner,
+    )

@@ -1,0 +1,114 @@
+"""What a server that was told nothing makes for itself: its directory, a certificate and a first account."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import secrets
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+
+from mailfw.configuration import Configuration, ConfigurationRefused, Source
+from mailfw.service.ports import CannotStart
+from mailfw.tls.certificates import CertificateRefused, Certificates, KeyPair
+from mailfw.tls.self_signed import make_self_signed
+
+
+def make_directory(data: Path, owner: tuple[int | None, int | None]) -> None:
+    """Make the data directory, while we still may, for the user that we are about to become.  Raises `CannotStart`."""
+    uid, gid = owner
+    if uid is not None and gid is None:
+        gid = pwd.getpwuid(uid).pw_gid  # as twistd does
+    try:
+        missing = [each for each in (data, *data.parents) if not each.exists()]
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in missing:
+            os.chown(each, -1 if uid is None else uid, -1 if gid is None else gid)
+    except OSError as reason:
+        raise CannotStart(f"data directory {data}: {reason.strerror}")
+
+
+def lock(data: Path) -> int:
+    """Return a descriptor that holds the data directory for this process alone.  Raises `CannotStart`."""
+    path = data / "server.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as reason:
+        raise CannotStart(f"{path}: {reason.strerror}; the data directory must belong to the user that mailfw runs as")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        other = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        raise CannotStart(f"{data} is in use by another mailfw, process {other}")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+    return descriptor
+
+
+# ---------------------------------------------------------------- certificates
+
+
+def configured_certificates(configuration: Configuration) -> Certificates | None:
+    """Load what the configuration names, None where it names nothing.  Raises `CertificateRefused`."""
+    files = configuration.tls
+    pair = KeyPair(files.certificate, files.key) if files.certificate and files.key else None
+    if pair is None and files.directory is None:
+        return None
+    return Certificates(configuration.hostname, pair, files.directory)
+
+
+def own_certificates(configuration: Configuration) -> Certificates:
+    """Load the self-signed certificate, made now if it is not there.  Raises `CannotStart`."""
+    folder = configuration.data / "tls"
+    pair = KeyPair(folder / "certificate.pem", folder / "key.pem")
+    try:
+        if not pair.certificate.exists():
+            make_self_signed(pair.certificate, pair.key, [configuration.hostname])
+        return Certificates(configuration.hostname, pair)
+    except CertificateRefused as reason:
+        raise CannotStart(str(reason))
+    except OSError as reason:
+        raise CannotStart(f"{reason.filename}: {reason.strerror}")
+
+
+def check_certificates(source: Source, configuration: Configuration) -> None:
+    """Refuse certificates that cannot be used.  Raises `ConfigurationRefused`."""
+    try:
+        configured_certificates(configuration)
+    except CertificateRefused as reason:
+        raise ConfigurationRefused(f"{source.refuse(('tls',), str(reason))}")
+
+
+# ---------------------------------------------------------------- the first account
+
+
+async def make_first_account(checker: Any, domain: str, reactor: Any) -> tuple[str, str | None]:
+    """
+    Return an account to try the server with, and its password where the account was made just now.
+
+    `checker` keeps accounts that can be edited.  Whatever blocks runs in a thread.
+    """
+
+    def make() -> tuple[str, str | None]:
+        names = checker.names()
+        if names:
+            return names[0], None
+        # 80 bits, and no character that a shell or a person could take for another.
+        password = "-".join(
+            "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(4)) for _ in range(4)
+        )
+        return checker.add(f"postmaster@{domain}", password), password
+
+    made: tuple[str, str | None] = await deferToThreadPool(reactor, reactor.getThreadPool(), make)
+    return made
+
+
+def release(descriptor: int) -> None:
+    """Let go of the lock."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)

@@ -1,0 +1,165 @@
+"""The life of a server: bind, change user, open, serve, and stop in the order in which nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.logger import Logger
+
+from mailfw.accounts.passwords import PasswordFile
+from mailfw.configuration import Configuration
+from mailfw.configuration.choices import Choices
+from mailfw.http.autoconfig import Listener
+from mailfw.plugins import PluginRefused
+from mailfw.service import first_start
+from mailfw.service.assembly import Assembly, assemble
+from mailfw.service.ports import CannotStart, Ports
+from mailfw.service.welcome import welcome
+from mailfw.tls.certificates import CertificateRefused, Certificates
+
+log = Logger()
+
+
+class Server(Service):
+    """
+    One mail server.
+
+    `embedded` says that there is no configuration file.  `checkers` take the place of the configuration's
+    ``[[auth]]``.  `owner` is the uid and gid that twistd will change to between `privilegedStartService` and
+    `startService`; `twist` calls the latter alone.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        choices: Choices,
+        reactor: Any,
+        *,
+        embedded: bool = False,
+        checkers: Sequence[Any] = (),
+        owner: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        self._configuration = configuration
+        self._choices = choices
+        self._reactor = reactor
+        self._embedded = embedded
+        self._checkers = checkers
+        self._owner = owner
+        self._ports = Ports()
+        self._bound = False
+        self._certificates: Certificates | None = None
+        self._assembly: Assembly | None = None
+        self._lock = -1
+        self._opening: Deferred[None] | None = None
+        self.is_ready = False
+
+    # ------------------------------------------------------------ what the status page tells
+
+    @property
+    def hostname(self) -> str:
+        """How we call ourselves."""
+        return self._configuration.hostname
+
+    @property
+    def domains(self) -> Sequence[str]:
+        """What we receive mail for."""
+        return self._configuration.domains
+
+    @property
+    def listeners(self) -> Sequence[Listener]:
+        """What is open."""
+        return self._ports.listeners
+
+    def connections(self) -> dict[str, int]:
+        """Return how many there are now, by service."""
+        return self._assembly.connections() if self._assembly else {}
+
+    # ------------------------------------------------------------ starting
+
+    def privilegedStartService(self) -> None:
+        """Do what only root may: open low ports, read keys, make the data directory.  Raises `CannotStart`."""
+        _raise_file_limit()
+        first_start.make_directory(self._configuration.data, self._owner)
+        try:
+            self._certificates = first_start.configured_certificates(self._configuration)
+        except CertificateRefused as reason:
+            raise CannotStart(str(reason))
+        self._ports.bind(self._configuration.listen, self._reactor)
+        self._bound = True
+
+    def startService(self) -> None:
+        """Open everything, as the user that owns the data.  Raises `CannotStart`."""
+        if not self._bound:
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        self._lock = first_start.lock(self._configuration.data)
+        if self._certificates is None:
+            self._certificates = first_start.own_certificates(self._configuration)
+        self._certificates.watch(self._reactor)
+        try:
+            self._assembly = assemble(
+                self._configuration, self._choices, self._certificates, self._reactor, self._checkers, self
+            )
+        except PluginRefused as reason:
+            raise CannotStart(str(reason))
+        for name, factory in self._assembly.factories.items():
+            if name in self._ports.doors:
+                self._ports.doors[name].behind = factory
+        self._opening = Deferred.fromCoroutine(self._open(self._assembly))
+        self._opening.addErrback(self._cannot_open)
+
+    async def _open(self, assembly: Assembly) -> None:
+        await assembly.start()
+        self.is_ready = True
+        account, password = await self._first_account(assembly)
+        log.info(
+            "{welcome}",
+            welcome=welcome(self.hostname, self.domains, self.listeners, account, password),
+            listeners=[str(listener) for listener in self.listeners],
+        )
+
+    async def _first_account(self, assembly: Assembly) -> tuple[str | None, str | None]:
+        """Make one only where nothing was configured: who writes a configuration says who may log in."""
+        editable = [checker for checker in assembly.checkers if isinstance(checker, PasswordFile)]
+        if not editable or not self._embedded:
+            return None, None
+        return await first_start.make_first_account(editable[0], self.domains[0], self._reactor)
+
+    def _cannot_open(self, failure: Any) -> None:
+        if not failure.check(CancelledError):
+            log.failure("mailfw cannot start", failure)
+            self._reactor.stop()
+
+    # ------------------------------------------------------------ stopping
+
+    def stopService(self) -> Deferred[None]:
+        """Stop; fires when the last session has ended and everything is written."""
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        self.is_ready = False
+        if self._opening is not None:
+            self._opening.cancel()
+        await self._ports.close()
+        if self._certificates is not None:
+            self._certificates.stop()
+        if self._assembly is not None:
+            sessions = [Deferred.fromCoroutine(each.shut_down()) for each in self._assembly.sessions.values()]
+            await DeferredList(sessions, consumeErrors=True)
+            await self._assembly.stop()
+        if self._lock >= 0:
+            first_start.release(self._lock)
+        log.info("mailfw has stopped")
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open connections as the system lets us ask for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,1 @@
+"""Where mail is kept: each store provides `mailfw.interfaces.IMailStore`, in its own file or folder."""

@@ -1,0 +1,1 @@
+"""What mailfw adds to a message source: UIDs, modification sequences, summaries and an expunge log, in SQLite."""

@@ -1,0 +1,219 @@
+"""One account: its mailboxes in memory, its index and its source, and the queue in which changes wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox
+from mailfw.mail.mailbox import MailboxInfo, Path
+from mailfw.stores.index import queries
+from mailfw.stores.index.database import Databases
+from mailfw.stores.index.ledger import ILedgerSource, Numbered
+from mailfw.stores.index.mailbox import Mailbox, Messages
+from mailfw.stores.index.transaction import Transaction
+
+log = Logger()
+
+#: For how long, in seconds, an answer may leave out what another program has just done to the files.
+FRESH = 1.0
+
+#: Messages that are summarised and written to the index together when many are new.
+BATCH = 200
+
+#: How often a change is tried again because another program was quicker.
+ATTEMPTS = 5
+
+
+class Account:
+    """
+    The state of an account while it is in use, and what every operation on it stands on.
+
+    Operations are in the modules beside this one.  Whatever changes anything does so within `changing`.
+    """
+
+    def __init__(self, name: str, source: ILedgerSource, databases: Databases) -> None:
+        self.name = name
+        self.source = source
+        self.databases = databases
+        self.modseq = 0
+        self.validity = 0
+        self.next_email = 1
+        self.boxes: dict[str, Mailbox] = {}
+        self.subscribed: frozenset[Path] = frozenset()
+        self.is_open = False
+        self.is_removed = False
+        self.tree_checked = 0.0
+        #: Calls under way: an account in use is not forgotten.
+        self.users = 0
+        self.watchers: dict[object, Callable[[str, int], None]] = {}
+        self._lock = DeferredLock()
+
+    # ------------------------------------------------------------ the queue
+
+    @asynccontextmanager
+    async def changing(self, *boxes: Mailbox) -> AsyncIterator[None]:
+        """
+        Wait for one's turn and hold it.
+
+        Where a change fails, the mailboxes concerned are read again from index and source.
+        """
+        await self._lock.acquire()
+        try:
+            if self.is_removed:
+                raise NoSuchAccount(self.name)
+            yield
+        except BaseException:
+            for box in boxes:
+                box.messages, box.cursor = None, None
+                self.source.forget(self.name, box.key)
+            raise
+        finally:
+            self._lock.release()
+
+    @asynccontextmanager
+    async def changing_messages(self, id_: str) -> AsyncIterator[tuple[Mailbox, Messages]]:
+        """Wait for one's turn to change a mailbox's messages.  Raises `NoSuchMailbox`."""
+        box = self.box(id_)
+        async with self.changing(box):
+            yield self.box(id_), await self.ready(box)
+
+    def box(self, id_: str) -> Mailbox:
+        """Return a mailbox.  Raises `NoSuchMailbox`."""
+        try:
+            return self.boxes[id_]
+        except KeyError:
+            raise NoSuchMailbox("the mailbox is gone")
+
+    def box_at(self, path: Path) -> Mailbox | None:
+        """Return the mailbox at a path."""
+        return next((box for box in self.boxes.values() if box.path == path), None)
+
+    def info(self, box: Mailbox) -> MailboxInfo:
+        """Return a mailbox as it is now."""
+        return box.info(box.path in self.subscribed)
+
+    # ------------------------------------------------------------ loading and comparing
+
+    async def load(self) -> None:
+        """Read the account from its index; in the queue."""
+        state = await self.databases.read(self.name, queries.load_account)
+        self.modseq, self.validity, self.next_email = state.modseq, state.validity, state.next_email
+        self.boxes = {box.id: box for box in state.mailboxes}
+        self.subscribed = state.subscribed
+
+    async def ready(self, box: Mailbox) -> Messages:
+        """Return a mailbox's messages, read from the index, and from the source if they never were; in the queue."""
+        if box.messages is None:
+            row, messages = await self.databases.read(
+                self.name, lambda connection: queries.load_messages(connection, box.row)
+            )
+            box.tally, box.uid_validity, box.floor = row.tally, row.uid_validity, row.floor
+            box.messages, box.cursor = messages, box.cursor and row.cursor
+            if box.cursor is None or await self.is_stale(box):
+                await self.survey(box)
+            box.checked = time.monotonic()
+        return box.messages
+
+    async def fresh(self, id_: str, now: bool = False) -> Mailbox:
+        """
+        Return a mailbox with its messages, compared with the source a moment ago, or `now`.
+
+        For readers, outside the queue.  Raises `NoSuchMailbox`.
+        """
+        box = self.box(id_)
+        if box.messages is None or now or time.monotonic() - box.checked > FRESH:
+            if box.messages is None or await self.is_stale(box):
+                async with self.changing(box):
+                    box = self.box(id_)
+                    if box.messages is not None:
+                        await self.survey(box)
+                    await self.ready(box)
+            box = self.box(id_)
+            box.checked = time.monotonic()
+        return box
+
+    async def messages(self, id_: str, now: bool = False) -> tuple[Mailbox, Messages]:
+        """Return a mailbox and its messages, as `fresh` does."""
+        for _ in range(ATTEMPTS):
+            box = await self.fresh(id_, now)
+            if box.messages is not None:
+                return box, box.messages
+        raise NoSuchMailbox("the mailbox cannot be read")
+
+    async def is_stale(self, box: Mailbox) -> bool:
+        """Whether another program may have changed the mailbox."""
+        return (await self.source.stale([(self.name, box.key, box.cursor)]))[0]
+
+    async def survey(self, box: Mailbox) -> None:
+        """Compare a mailbox with the source, and take over what differs; in the queue."""
+        messages = box.messages
+        assert messages is not None
+        found = await self.source.survey(self.name, box.key, messages.known(box.uid_validity), box.cursor)
+        plan = Transaction(self)
+        if found.uid_validity is not None and found.uid_validity != box.uid_validity:
+            plan.reset(box, found.uid_validity)
+        else:
+            changed = {messages.keys[place]: place for place in messages.places_of_keys(found.changed)}
+            if changed:
+                plan.alter(box, {changed[key]: found.changed[key] for key in changed})
+            if gone := messages.places_of_keys(found.gone):
+                plan.remove(box, gone)
+        tally = plan.tally(box)
+        plan.set_tally(box, replace(tally, uid_next=max(tally.uid_next, found.uid_next or 1)))
+        if plan.changes.steps or plan.tally(box) != box.tally or found.fresh or found.cursor != box.cursor:
+            # Until the new ones are all in the index, there is no cursor: the next survey has to look for them.
+            box.cursor = None if found.fresh else found.cursor
+            await plan.commit()
+        for start in range(0, len(found.fresh), BATCH):
+            is_last = start + BATCH >= len(found.fresh)
+            await self._take_over(box, found.fresh[start : start + BATCH], found.cursor if is_last else None)
+        box.checked = time.monotonic()
+
+    async def _take_over(self, box: Mailbox, fresh: Sequence[Numbered], cursor: str | None) -> None:
+        """Summarise new messages and write them to the index; those that have gone meanwhile are left out."""
+        keys = [message.item.key for message in fresh]
+        summaries = await self.source.summaries(self.name, box.key, keys)
+        plan = Transaction(self)
+        for message, summary in zip(fresh, summaries, strict=True):
+            if summary is not None:
+                plan.add(box, message, message.item.flags, summary)
+        box.cursor = cursor
+        plan.set_tally(box, plan.tally(box))
+        await plan.commit()
+
+    # ------------------------------------------------------------ telling
+
+    def notify(self, mailbox: str, modseq: int) -> None:
+        """Tell all who watch."""
+        for notice in list(self.watchers.values()):
+            try:
+                notice(mailbox, modseq)
+            except Exception:
+                log.failure("a watcher of {account} failed", account=self.name)
+
+    def watch(self, notice: Callable[[str, int], None]) -> Callable[[], None]:
+        """Tell `notice` of every change, until the function returned is called."""
+        key = object()
+        self.watchers[key] = notice
+
+        def stop() -> None:
+            with suppress(KeyError):
+                del self.watchers[key]
+
+        return stop
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody would miss it."""
+        return not self.users and not self.watchers and not self._lock.locked
+
+    async def settled(self) -> None:
+        """Wait until what waits now is done."""
+        await self._lock.acquire()
+        self._lock.release()

@@ -1,0 +1,115 @@
+"""What a source may know beyond the small interface: numbers of its own, and how to keep many messages at once."""
+
+# ruff: noqa: N805 -- methods of an Interface have no self
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mailfw.interfaces import IMessageSource
+from mailfw.mail.mailbox import Flags, Item, Path
+from mailfw.mail.summary import Summary
+
+
+class Outdated(Exception):
+    """The folder must be surveyed before anything is added: another program has given UIDs there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the index has of a folder; `keys`, `uids` and `flags` run parallel, by ascending UID."""
+
+    uid_validity: int
+    keys: Sequence[str]
+    uids: Sequence[int]
+    flags: Sequence[Flags]
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A message the index has not; `uid` is None where the index gives the UIDs."""
+
+    item: Item
+    uid: int | None
+    email_id: str
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """
+    How a folder differs from what was known of it.
+
+    With another `uid_validity` nothing known counts any more and `fresh` is everything.  A key may be in both
+    `gone` and `fresh`: it has another UID now.
+    """
+
+    uid_validity: int | None
+    uid_next: int | None
+    fresh: Sequence[Numbered]
+    changed: Mapping[str, Flags]
+    gone: Sequence[str]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A message on its way into a folder: written but in none yet.  `draft` is the source's own."""
+
+    draft: object
+    received: int
+    mark: str | None
+    email_id: str
+    summary: Summary
+
+
+class ILedgerSource(IMessageSource):
+    """
+    A source as the index wants it.
+
+    The index never lets `place`, `transfer`, `survey`, `set_flags`, `drop` or an edit overlap for one account;
+    everything else may come at any time.
+    """
+
+    async def survey(account: str, folder: str, known: Known, cursor: str | None) -> Survey:
+        """Compare a folder with what is known of it, and number what is new."""
+
+    async def stale(folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
+        """Say of each (account, folder, cursor) whether a survey could find anything; cheap for many."""
+
+    async def stage(account: str, content: object, received: int, mark: str | None, summary: Summary | None) -> Staged:
+        """Write a message where no folder shows it, and summarise it.  May run many times at once."""
+
+    async def discard(account: str, staged: Sequence[Staged]) -> None:
+        """Forget staged messages; those placed meanwhile are passed over."""
+
+    async def place(account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
+        """Put staged messages into a folder, all or none; on stable storage when this returns.  Raises `Outdated`."""
+
+    async def transfer(
+        account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
+    ) -> list[tuple[str, int | None] | None]:
+        """
+        Copy or move messages (key, flags, email id), all or none; returns new keys and UIDs, None for one that is gone.
+
+        Raises `Outdated`.
+        """
+
+    async def summaries(account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
+        """Summarise messages; None for those that are gone."""
+
+    async def subscriptions(account: str) -> frozenset[Path] | None:
+        """Return the subscribed paths, or None where the index keeps them."""
+
+    async def subscribe(account: str, path: Path, subscribed: bool) -> None:
+        """Note a subscription, where the source keeps them."""
+
+    def cursor(account: str, folder: str, cursor: str | None) -> str | None:
+        """Return the cursor after our own changes, given the last one noted."""
+
+    def keeps(account: str, folder: str, flag: str) -> bool:
+        """Whether the source itself remembers this flag in this folder, as far as is known."""
+
+    def forget(account: str, folder: str) -> None:
+        """Take nothing remembered of a folder for granted at the next survey: a change was not finished."""

@@ -1,0 +1,114 @@
+"""Changes of the messages of a mailbox: flags, copies, moves, expunges, and claims of \\Recent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mailfw.mail.mailbox import DELETED, Altered, Copied, Expunged, FlagChange, Flags
+from mailfw.stores.index import queries
+from mailfw.stores.index.account import ATTEMPTS, Account
+from mailfw.stores.index.ledger import Outdated
+from mailfw.stores.index.mailbox import Mailbox, Messages
+from mailfw.stores.index.transaction import Transaction
+
+
+async def alter(
+    account: Account, id_: str, uids: Sequence[int], change: FlagChange, flags: Flags, unchanged_since: int | None
+) -> Altered:
+    """Change flags."""
+    async with account.changing_messages(id_) as (box, messages):
+        places = messages.places(uids)
+        conflicts: list[int] = []
+        if unchanged_since is not None:
+            conflicts = [place for place in places if messages.modseqs[place] > unchanged_since]
+            places = [place for place in places if messages.modseqs[place] <= unchanged_since]
+        wanted = {place: _combine(messages.flags[place], change, flags) for place in places}
+        changed = {place: each for place, each in wanted.items() if each != messages.flags[place]}
+        if changed:
+            by_key = {messages.keys[place]: each for place, each in changed.items()}
+            await account.source.set_flags(account.name, box.key, by_key)
+            plan = Transaction(account)
+            plan.alter(box, changed)
+            await plan.commit()
+        result = {messages.uids[place]: each for place, each in changed.items()}
+        return Altered(box.tally.modseq, result, tuple(messages.uids[place] for place in conflicts))
+
+
+def _combine(old: Flags, change: FlagChange, flags: Flags) -> Flags:
+    if change is FlagChange.ADD:
+        return old | flags
+    return old - flags if change is FlagChange.REMOVE else flags
+
+
+async def expunge(account: Account, id_: str, uids: Sequence[int] | None) -> Expunged:
+    """Remove messages with \\Deleted."""
+    async with account.changing_messages(id_) as (box, messages):
+        asked = range(len(messages)) if uids is None else messages.places(uids)
+        places = [place for place in asked if DELETED in messages.flags[place]]
+        gone = tuple(messages.uids[place] for place in places)
+        if places:
+            await account.source.drop(account.name, box.key, [messages.keys[place] for place in places])
+            plan = Transaction(account)
+            plan.remove(box, places)
+            await plan.commit()
+        return Expunged(gone, box.tally.modseq)
+
+
+async def copy(account: Account, id_: str, uids: Sequence[int], to_id: str, move: bool) -> Copied:
+    """Copy or move messages."""
+    box, to = account.box(id_), account.box(to_id)
+    async with account.changing(box, to):
+        box, to = account.box(id_), account.box(to_id)
+        for _ in range(ATTEMPTS):
+            messages = await account.ready(box)
+            await account.ready(to)
+            places = messages.places(uids)
+            if not places:
+                return Copied(to.uid_validity, (), to.tally.modseq)
+            try:
+                landed = await _transfer(account, box, messages, places, to, move)
+            except Outdated:
+                await account.survey(to)
+                await account.survey(box)
+                continue
+            return await _note(
+                account, box, [(place, at) for place, at in zip(places, landed, strict=True) if at], to, move
+            )
+        raise Outdated(to.key)
+
+
+async def _transfer(
+    account: Account, box: Mailbox, messages: Messages, places: Sequence[int], to: Mailbox, move: bool
+) -> list[tuple[str, int | None] | None]:
+    uids = [messages.uids[place] for place in places]
+    email_ids = await account.databases.read(
+        account.name, lambda connection: queries.find_email_ids(connection, box.row, uids)
+    )
+    asked = [(messages.keys[place], messages.flags[place], email_ids[messages.uids[place]]) for place in places]
+    return await account.source.transfer(account.name, box.key, asked, to.key, move)
+
+
+async def _note(
+    account: Account, box: Mailbox, landed: Sequence[tuple[int, tuple[str, int | None]]], to: Mailbox, move: bool
+) -> Copied:
+    assert box.messages is not None
+    uids = box.messages.uids
+    plan = Transaction(account)
+    pairs = tuple((uids[place], plan.copy(box, place, to, key, uid).uid) for place, (key, uid) in landed)
+    if move and landed:
+        plan.remove(box, [place for place, _ in landed])
+    await plan.commit()
+    return Copied(to.uid_validity, pairs, account.modseq)
+
+
+async def claim_recent(account: Account, id_: str) -> int:
+    """Take what is \\Recent for one session."""
+    await account.fresh(id_)
+    async with account.changing_messages(id_) as (box, _):
+        first = box.tally.recent_uid
+        if first != box.tally.uid_next:
+            plan = Transaction(account)
+            plan.set_tally(box, replace(box.tally, recent_uid=box.tally.uid_next))
+            await plan.commit()
+        return first

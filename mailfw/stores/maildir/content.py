@@ -1,0 +1,137 @@
+"""Message files as `IContent`: with CRLF line ends, whatever program wrote them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from bisect import bisect_right
+from contextlib import suppress
+
+from zope.interface import implementer
+
+from mailfw.interfaces import IContent
+from mailfw.stores.threads import Threads
+
+#: A message no larger is read when it is opened, and its file closed again.
+SMALL = 64 * 1024
+
+#: What is read at once of a larger one.
+CHUNK = 256 * 1024
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
+
+def open_message(path: str) -> int:
+    """
+    Open a file that another program may have put there: no links, nothing but a regular file.
+
+    Raises `FileNotFoundError` for what is no message.
+    """
+    try:
+        # A FIFO would let us wait for ever without O_NONBLOCK.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(path)
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+class Octets:
+    """
+    The octets of an open file, with every bare LF turned to CRLF if `converts`.  Blocks.
+
+    For a file that is converted the marks say, for each chunk, at which octet of the result it begins.
+    """
+
+    def __init__(self, descriptor: int, converts: bool) -> None:
+        self._descriptor = descriptor
+        self._converts = converts
+        self._length = os.fstat(descriptor).st_size
+        self._marks = [0]
+        self.size = self._measure() if converts else self._length
+
+    def _measure(self) -> int:
+        for start in range(0, self._length, CHUNK):
+            self._marks.append(self._marks[-1] + len(self._chunk(start)))
+        return self._marks[-1]
+
+    def _chunk(self, start: int) -> bytes:
+        """Return one chunk converted; the octet before it says whether its first LF is bare."""
+        before = os.pread(self._descriptor, 1, start - 1) if start else b""
+        converted = _BARE_LF.sub(b"\r\n", before + os.pread(self._descriptor, CHUNK, start))
+        # A bare LF as the octet before has become two.
+        return converted[len(before) + (before == b"\n") :]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return octets from `offset`, fewer only at the end."""
+        if not self._converts:
+            return self._read_through(offset, length)
+        end = min(offset + length, self.size)
+        pieces = []
+        index = bisect_right(self._marks, offset) - 1
+        while offset < end:
+            piece = self._chunk(index * CHUNK)[offset - self._marks[index] :][: end - offset]
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            index += 1
+        return b"".join(pieces)
+
+    def _read_through(self, offset: int, length: int) -> bytes:
+        octets = os.pread(self._descriptor, length, offset)
+        while octets and len(octets) < length and offset + len(octets) < self._length:
+            octets += os.pread(self._descriptor, length - len(octets), offset + len(octets))
+        return octets
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+@implementer(IContent)
+class SmallContent:
+    """A message that was read when it was opened."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+        self.size = len(octets)
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return `length` octets from `offset`, fewer only at the end."""
+        return self._octets[offset : offset + length]
+
+    async def close(self) -> None:
+        """Do nothing: there is no file."""
+
+
+@implementer(IContent)
+class FileContent:
+    """A message read from its file, which may have another name by now, or none."""
+
+    def __init__(self, threads: Threads, octets: Octets) -> None:
+        self._threads = threads
+        self._octets: Octets | None = octets
+        self.size = octets.size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return `length` octets from `offset`, fewer only at the end."""
+        assert self._octets is not None, "closed"
+        return await self._threads.run(self._octets.read, offset, length)
+
+    async def close(self) -> None:
+        """Close the file."""
+        octets, self._octets = self._octets, None
+        if octets is not None:
+            await self._threads.run(octets.close)
+
+    def __del__(self) -> None:
+        if self._octets is not None:
+            self._octets.close()

@@ -1,0 +1,293 @@
+"""
+A maildir as a message source: files and Dovecot's control files are the truth, the index follows.
+
+The states of a message, and what is left of it if the process or the machine dies in that state:
+
+1. *staged*: a file in ``tmp/``, synced.  Left: a file that nobody sees and that is swept after 36 hours.
+2. *placed*: renamed into ``new/`` or ``cur/``, under the lock of the UID list.  Left: a message without a UID;
+   the next survey, or Dovecot, gives it one.  Nobody was told of it.  If it came with a token its name says so,
+   and the delivery tried again finds it.
+3. *numbered*: the directory synced, its line in ``dovecot-uidlist``, synced.  Left: a message with that UID; the
+   next survey takes it into the index.
+4. *indexed*: its row is in SQLite; only now the caller is told.  A power failure may take the last rows of the
+   index with it (not those of files and lists): the message is back in state 3.
+5. *flagged*: renamed, the directory synced.  The same holds: names are the truth, the index is compared.
+6. *gone*: unlinked, the directory synced.  Its line in the list stays until there are many such; a UID is never
+   given again, as ``N`` or the last line says which is next.
+
+A copy is a second link, placed and numbered as above; its line notes the original's email id as its GUID.
+A move renames the file: in state 2 it is in the new folder, and exactly once anywhere.
+
+The lock ``dovecot-uidlist.lock`` is held from before a file is placed until it is numbered, and during a survey.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path as FilePath
+from typing import Any, ParamSpec, TypeVar
+
+from zope.interface import implementer
+
+from mailfw.interfaces import IContent
+from mailfw.mail.failure import NoSuchAccount
+from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
+from mailfw.mail.summary import Summariser, Summary
+from mailfw.stores.index.ledger import ILedgerSource, Known, Numbered, Staged, Survey
+from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets, SmallContent
+from mailfw.stores.maildir.disk import Disk, full_is_no_space
+from mailfw.stores.maildir.folder import Arrival
+from mailfw.stores.maildir.names import NameMaker, email_id_of
+from mailfw.stores.maildir.root import MaildirRoot
+from mailfw.stores.maildir.staging import Draft
+from mailfw.stores.maildir.transfer import transfer
+from mailfw.stores.places import account_directory
+from mailfw.stores.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Accounts whose folders' file names are remembered: about 250 octets for each message of a folder that was read.
+REMEMBERED = 256
+
+
+@implementer(ILedgerSource)
+class MaildirSource:
+    """
+    Keeps each account ``local@domain`` in the maildir ``root/domain/local``.
+
+    All work on the disk is done in `threads`, which the caller closes.
+    """
+
+    def __init__(self, root: FilePath, threads: Threads, disk: Disk | None = None) -> None:
+        self._root = root
+        self._threads = threads
+        self._disk = disk or Disk()
+        self._make_name = NameMaker().make
+        self._accounts: OrderedDict[str, MaildirRoot] = OrderedDict()
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        return await self._threads.run(_guarded, partial(work, *args, **options))
+
+    def _account(self, account: str) -> MaildirRoot:
+        maildir = self._accounts.get(account)
+        if maildir is None:
+            maildir = MaildirRoot(self._disk, str(account_directory(self._root, account)))
+            self._accounts[account] = maildir
+            if len(self._accounts) > REMEMBERED:
+                self._accounts.popitem(last=False)
+        self._accounts.move_to_end(account)
+        return maildir
+
+    # ------------------------------------------------------------ accounts and folders
+
+    async def open_account(self, account: str) -> None:
+        """Make sure the maildir exists."""
+        await self._run(self._account(account).prepare)
+
+    async def remove_account(self, account: str) -> None:
+        """Destroy the maildir."""
+        maildir = self._account(account)
+        self._accounts.pop(account, None)
+        await self._run(maildir.remove)
+
+    async def folders(self, account: str) -> Sequence[Folder]:
+        """Return every folder.  Raises `NoSuchAccount`."""
+        maildir = self._account(account)
+        return await self._run(_existing(maildir).folders)
+
+    async def edit_folder(self, account: str, edit: MailboxEdit) -> None:
+        """Create, rename or delete."""
+        await self._run(self._account(account).edit, edit)
+
+    async def subscriptions(self, account: str) -> frozenset[Path] | None:
+        """Return the subscribed paths."""
+        return await self._run(self._account(account).subscriptions)
+
+    async def subscribe(self, account: str, path: Path, subscribed: bool) -> None:
+        """Note a subscription."""
+        await self._run(self._account(account).subscribe, path, subscribed)
+
+    # ------------------------------------------------------------ looking
+
+    async def scan(self, account: str, folder: str, cursor: str | None) -> Scan:
+        """Return what the folder holds, unless nothing changed since `cursor`."""
+        if cursor is not None and not (await self.stale([(account, folder, cursor)]))[0]:
+            return Scan(cursor, (), (), complete=False)
+        self.forget(account, folder)
+        survey = await self.survey(account, folder, Known(0, (), (), ()), None)
+        return Scan(survey.cursor or "", [numbered.item for numbered in survey.fresh])
+
+    async def survey(self, account: str, folder: str, known: Known, cursor: str | None) -> Survey:
+        """Compare a folder with what is known of it."""
+        maildir = self._account(account)
+        return await self._run(lambda: maildir.folder(folder).survey(known))
+
+    async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
+        """Say of each folder whether its directories have changed."""
+        asked = [(self._account(account), folder, cursor) for account, folder, cursor in folders]
+        return await self._run(lambda: [_is_stale(*each) for each in asked])
+
+    async def open(self, account: str, folder: str, key: str) -> IContent:
+        """Open a message; a small one is read at once."""
+        octets = await self._run(_opened, self._account(account), folder, key)
+        if isinstance(octets, bytes):
+            return SmallContent(octets)
+        return FileContent(self._threads, octets)
+
+    async def summaries(self, account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
+        """Summarise messages."""
+        maildir = self._account(account)
+        return await self._run(lambda: [_summary(maildir, folder, key) for key in keys])
+
+    # ------------------------------------------------------------ keeping
+
+    async def put(self, account: str, folder: str, content: IContent, flags: Flags, received: int) -> Item:
+        """Keep a message."""
+        staged = await self.stage(account, content, received, None, None)
+        try:
+            (numbered,) = await self.place(account, folder, [(staged, flags)])
+        finally:
+            await self.discard(account, [staged])
+        return numbered.item
+
+    async def stage(
+        self, account: str, content: Any, received: int, mark: str | None, summary: Summary | None
+    ) -> Staged:
+        """Write a message into ``tmp/``."""
+        draft = Draft(self._disk, self._account(account).root, self._make_name(mark), summary is None)
+        try:
+            made = await self._write(draft, content, received)
+        except BaseException:
+            await self._run(draft.discard)
+            raise
+        whole = summary or made
+        assert whole is not None
+        return Staged(draft, received, mark, email_id_of(draft.base), whole)
+
+    async def _write(self, draft: Draft, content: Any, received: int) -> Summary | None:
+        """A small message costs one visit to a thread."""
+        if content.size <= SMALL:
+            return await self._run(draft.write_whole, await _read(content, 0, content.size), received)
+        for offset in range(0, content.size, CHUNK):
+            await self._run(draft.write, await _read(content, offset, min(CHUNK, content.size - offset)))
+        return await self._run(draft.finish, received)
+
+    async def discard(self, account: str, staged: Sequence[Staged]) -> None:
+        """Remove files that are still in ``tmp/``."""
+        for draft in (each.draft for each in staged):
+            assert isinstance(draft, Draft)
+            if not draft.is_placed:
+                await self._run(draft.discard)
+
+    async def place(self, account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
+        """Move staged files into a folder."""
+        return await self._run(_place, self._account(account), folder, messages)
+
+    async def transfer(
+        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
+    ) -> list[tuple[str, int | None] | None]:
+        """Link or rename files into another folder."""
+        maildir = self._account(account)
+        return await self._run(
+            lambda: transfer(maildir.folder(folder), messages, maildir.folder(to), move, self._make_name)
+        )
+
+    async def set_flags(self, account: str, folder: str, flags: Mapping[str, Flags]) -> None:
+        """Give messages exactly these flags."""
+        maildir = self._account(account)
+        await self._run(lambda: maildir.folder(folder).set_flags(flags))
+
+    async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
+        """Remove messages."""
+        maildir = self._account(account)
+        await self._run(lambda: maildir.folder(folder).drop(keys))
+
+    # ------------------------------------------------------------ what is remembered
+
+    def cursor(self, account: str, folder: str, cursor: str | None) -> str | None:
+        """Return the cursor after our own changes."""
+        found = self._account(account).known(folder)
+        return found.cursor(cursor) if found else cursor
+
+    def keeps(self, account: str, folder: str, flag: str) -> bool:
+        """Whether a file's name can say this flag."""
+        found = self._account(account).known(folder)
+        return found is None or found.keywords.has(flag)
+
+    def forget(self, account: str, folder: str) -> None:
+        """Survey the folder from its files the next time."""
+        self._account(account).forget(folder)
+
+    async def close(self) -> None:
+        """Let go of what is remembered."""
+        self._accounts.clear()
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    with full_is_no_space():
+        return work()
+
+
+def _existing(maildir: MaildirRoot) -> MaildirRoot:
+    if not maildir.exists():
+        raise NoSuchAccount("no such account")
+    return maildir
+
+
+def _is_stale(maildir: MaildirRoot, folder: str, cursor: str | None) -> bool:
+    """A folder that cannot be looked at is stale: the survey says what is the matter."""
+    try:
+        return maildir.folder(folder).is_stale(cursor)
+    except Exception:
+        return True
+
+
+async def _read(content: Any, offset: int, length: int) -> bytes:
+    """A content that ends before its size is a fault, and nothing of it may be kept."""
+    octets: bytes = await content.read(offset, length)
+    while len(octets) < length:
+        more = await content.read(offset + len(octets), length - len(octets))
+        if not more:
+            raise ValueError(f"a content of {content.size} octets ended at {offset + len(octets)}")
+        octets += more
+    return octets
+
+
+def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:
+    octets = maildir.folder(folder).open(key)
+    if octets.size > SMALL:
+        return octets
+    try:
+        return octets.read(0, octets.size)
+    finally:
+        octets.close()
+
+
+def _summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:
+    try:
+        octets = maildir.folder(folder).open(key)
+    except (KeyError, PermissionError):
+        return None
+    summariser = Summariser()
+    try:
+        for offset in range(0, octets.size, CHUNK):
+            summariser.feed(octets.read(offset, CHUNK))
+    finally:
+        octets.close()
+    return summariser.finish()
+
+
+def _place(maildir: MaildirRoot, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
+    arrivals = []
+    for staged, flags in messages:
+        draft = staged.draft
+        assert isinstance(draft, Draft)
+        arrivals.append(Arrival(draft.base, flags, draft.move_to, draft.take_back))
+    uids = maildir.folder(folder).admit(arrivals)
+    return [
+        Numbered(Item(arrival.base, staged.summary.size, staged.received, flags), uid, staged.email_id, staged.mark)
+        for arrival, (staged, flags), uid in zip(arrivals, messages, uids, strict=True)
+    ]

@@ -1,0 +1,83 @@
+"""A message while it is written: in ``tmp/``, summarised as it passes.  Everything here blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mailfw.mail.summary import Summariser, Summary
+from mailfw.stores.maildir.disk import Disk, full_is_no_space
+from mailfw.stores.maildir.names import with_sizes
+
+#: What ext4 can keep, 34 bits; the index keeps every date.
+_DATES = (-(2**31), 2**33)
+
+
+class Draft:
+    """One file in ``tmp/``; `base` is what it will be called, known once it is finished."""
+
+    def __init__(self, disk: Disk, root: str, name: str, summarises: bool) -> None:
+        self._disk = disk
+        self._name = name
+        self.path = f"{root}/tmp/{name}"  # noqa: S108 -- the maildir's own
+        self.base = name
+        self.is_placed = False
+        self._descriptor: int | None = None
+        self._size = 0
+        self._summariser = Summariser() if summarises else None
+
+    def write(self, octets: bytes) -> None:
+        """Write the next piece.  Raises `NoSpace`, and then there is no file any more."""
+        with self._discarded_on_failure():
+            if self._descriptor is None:
+                self._descriptor = self._disk.create(self.path)
+            self._disk.write(self._descriptor, octets)
+            self._size += len(octets)
+            if self._summariser is not None:
+                self._summariser.feed(octets)
+
+    def finish(self, received: int) -> Summary | None:
+        """Date the file, wait until it is on stable storage, and return the summary if one was to be made."""
+        with self._discarded_on_failure():
+            assert self._descriptor is not None
+            self._disk.date(self._descriptor, min(max(received, _DATES[0]), _DATES[1]))
+            self._disk.sync(self._descriptor)
+            self._close()
+            self.base = with_sizes(self._name, self._size)
+            return self._summariser.finish() if self._summariser is not None else None
+
+    def write_whole(self, octets: bytes, received: int) -> Summary | None:
+        """Write and finish at once."""
+        self.write(octets)
+        return self.finish(received)
+
+    @contextmanager
+    def _discarded_on_failure(self) -> Iterator[None]:
+        try:
+            with full_is_no_space():
+                yield
+        except BaseException:
+            self.discard()
+            raise
+
+    def move_to(self, path: str) -> None:
+        """Move the finished file into a folder."""
+        self._disk.rename(self.path, path)
+        self.is_placed = True
+
+    def take_back(self, path: str) -> None:
+        """Undo `move_to`."""
+        self._disk.rename(path, self.path)
+        self.is_placed = False
+
+    def discard(self) -> None:
+        """Remove the file, if it is still in ``tmp/``."""
+        with suppress(OSError):
+            self._close()
+        with suppress(OSError):
+            self._disk.unlink(self.path)
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self._disk.close(descriptor)

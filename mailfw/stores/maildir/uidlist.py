@@ -1,0 +1,181 @@
+"""
+The file ``dovecot-uidlist``: which message of a folder has which UID.
+
+Version 3, as Dovecot writes it: a header ``3 V<uidvalidity> N<next uid> G<mailbox guid>``, then a line
+``<uid> [<letter><value> ...] :<base of the file's name>`` for each message, ascending.  Header fields and
+letters that we don't know are carried through.  Lines may be appended (then ``N`` is behind and the last line
+counts), all else is a new file with a later time of modification; both under ``dovecot-uidlist.lock``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mailfw.mail.mailbox import UID_LIMIT
+from mailfw.stores.maildir.disk import Disk
+from mailfw.stores.maildir.dotlock import dotlock
+from mailfw.stores.maildir.names import base_of
+
+NAME = "dovecot-uidlist"
+_NUMBER = re.compile(r"[0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: a UID and, by letter, what else is noted of the message."""
+
+    uid: int
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Header:
+    """The first line; `others` are the fields that are not ours, unchanged."""
+
+    uid_validity: int
+    uid_next: int
+    guid: str
+    others: list[str] = field(default_factory=list)
+
+    def encode(self) -> str:
+        """Return the line without its end."""
+        return " ".join(["3", f"V{self.uid_validity}", f"N{self.uid_next}", f"G{self.guid}", *self.others])
+
+
+def parse_header(line: str) -> Header | None:
+    """Read the first line, of version 3 or 1; None if it is neither or lacks the UIDVALIDITY."""
+    version, *words = line.split(" ")
+    if version == "1" and len(words) >= 2:
+        words = [f"V{words[0]}", f"N{words[1]}"]
+    elif version != "3":
+        return None
+    fields = {word[0]: word[1:] for word in words if word}
+    validity, following = fields.get("V", ""), fields.get("N", "1")
+    if not _NUMBER.fullmatch(validity) or not _NUMBER.fullmatch(following) or not 0 < int(validity) < 2**32:
+        return None
+    others = [word for word in words if word and word[0] not in "VNG"]
+    return Header(int(validity), max(1, int(following)), fields.get("G", ""), others)
+
+
+def parse_line(line: str, version: str) -> tuple[str, Entry] | None:
+    """Read a message's line: the base of its name, and the rest; None if it is broken."""
+    left, colon, name = line.partition(" :") if version == "3" else line.partition(" ")
+    uid, *notes = left.split(" ")
+    if not colon or not name or not _NUMBER.fullmatch(uid) or not 0 < int(uid) < UID_LIMIT:
+        return None
+    return base_of(name), Entry(int(uid), {note[0]: note[1:] for note in notes if note})
+
+
+def format_line(base: str, entry: Entry) -> str:
+    """Return a message's line, with its end."""
+    return " ".join([str(entry.uid), *(letter + value for letter, value in entry.notes.items()), f":{base}"]) + "\n"
+
+
+class UidList:
+    """
+    One folder's list.  Blocks; everything but `read_header` is called with `lock` held.
+
+    Keeps the header and the file's identity in memory, not the lines: those the index has.
+    """
+
+    def __init__(self, disk: Disk, directory: str) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._path = f"{directory}/{NAME}"
+        self._seen: tuple[int, int, int] | None = None
+        self.header: Header | None = None
+        self.lines = 0
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Return the lock of the list, to be held while UIDs are given."""
+        return dotlock(self._disk, f"{self._path}.lock")
+
+    def is_current(self) -> bool:
+        """Whether nobody else has written to the file since we read or wrote it."""
+        return self.header is not None and self._identity() == self._seen
+
+    def read_header(self) -> Header | None:
+        """Read the first line alone."""
+        try:
+            with Path(self._path).open("rb") as file:
+                line = file.readline(4096)
+        except FileNotFoundError:
+            return None
+        return parse_header(line.decode("utf-8", "surrogateescape").rstrip("\r\n"))
+
+    def read(self) -> dict[str, Entry]:
+        """Read the file, by base of the names; a file without a usable header has no `header` and no lines."""
+        self._seen = self._identity()
+        text = Path(self._path).read_bytes().decode("utf-8", "surrogateescape") if self._seen else ""
+        first, *rest = text.split("\n")
+        self.header = parse_header(first.rstrip("\r"))
+        if self.header is None:
+            return {}
+        whole = rest[:-1]  # what follows the last line end is a line that was never finished
+        found = filter(None, (parse_line(line.rstrip("\r"), first[:1]) for line in whole))
+        entries = dict(found)
+        highest = max((entry.uid for entry in entries.values()), default=0)
+        self.header.uid_next = max(self.header.uid_next, highest + 1)
+        self.lines = len(whole)
+        if first[:1] != "3" or not self.header.guid or rest[-1:] not in ([""], []):
+            self.replace(entries)
+        return entries
+
+    def create(self, uid_validity: int) -> None:
+        """Begin a new list for a folder without one, or with one that cannot be read."""
+        self.header = Header(uid_validity, 1, secrets.token_hex(16))
+        self.replace({})
+
+    def append(self, messages: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
+        """Give UIDs to messages, in order; on stable storage when this returns."""
+        assert self.header is not None
+        first = self.header.uid_next
+        uids = list(range(first, first + len(messages)))
+        lines = [format_line(base, Entry(uid, notes)) for uid, (base, notes) in zip(uids, messages, strict=True)]
+        self._append("".join(lines).encode("utf-8", "surrogateescape"))
+        self.header.uid_next = first + len(messages)
+        self.lines += len(messages)
+        return uids
+
+    def _append(self, octets: bytes) -> None:
+        descriptor = self._disk.append(self._path)
+        try:
+            size = os.fstat(descriptor).st_size
+            try:
+                self._disk.write(descriptor, octets)
+                self._disk.sync(descriptor)
+            except OSError:
+                # Half a line would spoil the line that comes next.
+                self._disk.truncate(descriptor, size)
+                raise
+        finally:
+            self._disk.close(descriptor)
+        self._seen = self._identity()
+
+    def replace(self, entries: Mapping[str, Entry]) -> None:
+        """Write the file anew with these lines."""
+        assert self.header is not None
+        self.header.guid = self.header.guid or secrets.token_hex(16)
+        ordered = sorted(entries.items(), key=lambda item: item[1].uid)
+        text = self.header.encode() + "\n" + "".join(format_line(base, entry) for base, entry in ordered)
+        before = self._identity()
+        draft = f"{self._path}.{os.getpid()}.tmp"
+        Path(draft).unlink(missing_ok=True)
+        octets = text.encode("utf-8", "surrogateescape")
+        self._disk.replace_file(self._path, octets, draft, before[2] if before else 0)
+        self._disk.sync_directory(self._directory)
+        self._seen = self._identity()
+        self.lines = len(ordered)
+
+    def _identity(self) -> tuple[int, int, int] | None:
+        try:
+            status = Path(self._path).stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns

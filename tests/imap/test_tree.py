@@ -1,0 +1,104 @@
+"""LIST patterns and what they show."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailfw.imap import tree
+from mailfw.imap.grammar import ListRequest
+from mailfw.mail.mailbox import MailboxInfo, Path, Role
+
+
+def infos(*names: str, roles: dict[str, Role] | None = None) -> dict[Path, MailboxInfo]:
+    return {
+        (path := tuple(name.split("/"))): MailboxInfo(
+            name, path, (roles or {}).get(name), 1, 1, 1, 1, 0, 0, 0, 0, False
+        )
+        for name in names
+    }
+
+
+def shown(names: dict[Path, MailboxInfo], pattern: str, reference: str = "") -> list[str]:
+    return ["/".join(entry.path) for entry in tree.list_entries(names, (), ListRequest(reference, (pattern,)))]
+
+
+class Patterns(SynchronousTestCase):
+    def test_wildcards(self) -> None:
+        names = infos("INBOX", "a", "a/b", "a/b/c", "ab", "한/글")
+        for pattern, expected in (
+            ("*", ["INBOX", "a", "a/b", "a/b/c", "ab", "한", "한/글"]),
+            ("%", ["INBOX", "a", "ab", "한"]),
+            ("a/%", ["a/b"]),
+            ("a*", ["a", "a/b", "a/b/c", "ab"]),
+            ("%/%", ["a/b", "한/글"]),
+            ("%b", ["ab"]),
+            ("*b", ["a/b", "ab"]),
+            ("inbox", ["INBOX"]),
+            ("iNb%", ["INBOX"]),
+            ("A", []),
+            ("a", ["a"]),
+            ("", []),
+        ):
+            self.assertEqual(shown(names, pattern), expected, pattern)
+        self.assertEqual(shown(names, "%", "a/"), ["a/b"])
+
+    @given(st.text("ab/*%", max_size=12), st.text("ab/", max_size=12))
+    def test_they_match_what_a_regular_expression_would(self, pattern: str, name: str) -> None:
+        expression = re.escape(pattern).replace(r"\*", ".*").replace("%", "[^/]*")
+        self.assertEqual(tree.Pattern(pattern).matches(name), re.fullmatch(expression, name) is not None)
+
+    def test_no_pattern_takes_long(self) -> None:
+        self.assertFalse(tree.Pattern("%a" * 1000 + "b").matches("a" * 2000))
+
+
+class Attributes(SynchronousTestCase):
+    def entries(self, names: dict[Path, MailboxInfo], request: ListRequest) -> dict[str, tuple[str, ...]]:
+        return {"/".join(entry.path): entry.attributes for entry in tree.list_entries(names, (), request)}
+
+    def test_a_name_without_a_mailbox_cannot_be_selected(self) -> None:
+        entries = self.entries(infos("a/b", "c"), ListRequest("", ("*",)))
+        self.assertEqual(
+            entries, {"a": ("\\Noselect", "\\HasChildren"), "a/b": ("\\HasNoChildren",), "c": ("\\HasNoChildren",)}
+        )
+
+    def test_no_two_mailboxes_have_one_use(self) -> None:
+        names = infos("Sent", "Sent Items", roles={"Sent": Role.SENT, "Sent Items": Role.SENT})
+        entries = self.entries(names, ListRequest("", ("*",), only_special_use=True))
+        self.assertEqual(entries, {"Sent": ("\\HasNoChildren", "\\Sent")})
+
+    def test_subscriptions(self) -> None:
+        request = ListRequest("", ("*",), only_subscribed=True)
+        entries = {
+            entry.path: entry.attributes for entry in tree.list_entries(infos("a", "b"), {("a",), ("x",)}, request)
+        }
+        self.assertEqual(
+            entries,
+            {
+                ("a",): ("\\HasNoChildren", "\\Subscribed"),
+                ("x",): ("\\Noselect", "\\HasNoChildren", "\\Subscribed"),
+            },
+        )
+
+
+class Subscribed(SynchronousTestCase):
+    def lsub(self, pattern: str, *names: str) -> list[tuple[str, tuple[str, ...]]]:
+        paths = [tuple(name.split("/")) for name in names]
+        entries = tree.lsub_entries(paths, ListRequest("", (pattern,)))
+        return [("/".join(entry.path), entry.attributes) for entry in entries]
+
+    def test_percent_shows_what_is_above_a_subscribed_name(self) -> None:
+        self.assertEqual(self.lsub("%", "foo/bar", "a"), [("a", ()), ("foo", ("\\Noselect",))])
+        self.assertEqual(self.lsub("%", "foo/bar", "foo"), [("foo", ())])
+        self.assertEqual(self.lsub("*", "foo/bar"), [("foo/bar", ())])
+        self.assertEqual(self.lsub("foo/%", "foo/bar/x"), [("foo/bar", ("\\Noselect",))])
+        self.assertEqual(self.lsub("*%", "foo/bar"), [("foo/bar", ())])
+
+
+class Moves(SynchronousTestCase):
+    def test_everything_below_goes_along(self) -> None:
+        moved = tree.moved([("a",), ("a", "b"), ("ab",)], ("a",), ("z", "y"))
+        self.assertEqual(moved, {("a",): ("z", "y"), ("a", "b"): ("z", "y", "b")})
+        self.assertEqual(tree.tops(moved), [("a",)])
+        self.assertEqual(sorted(tree.tops([("a", "b"), ("a", "c"), ("a", "c", "d")])), [("a", "b"), ("a", "c")])

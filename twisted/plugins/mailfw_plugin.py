@@ -1,0 +1,28 @@
+"""What mailfw adds to Twisted: the service ``mailfw``, and its built-in plug-ins by name."""
+
+from twisted.application.service import ServiceMaker
+
+from mailfw.plugins import Plugin
+
+mailfw_service = ServiceMaker(
+    "mailfw",
+    "mailfw.service",
+    "A mail server: SMTP, POP3 and IMAP, with every policy a plug-in.",
+    "mailfw",
+)
+
+passwords = Plugin("auth", "passwords", "mailfw.accounts.passwords.password_file", "A file of Argon2id hashes.")
+accounts = Plugin("directory", "accounts", "mailfw.accounts.directory.directory", "Accounts and aliases.")
+
+clients = Plugin("policy", "clients", "mailfw.policies.clients.ClientList", "Allows or refuses clients by address.")
+senders = Plugin("policy", "senders", "mailfw.policies.senders.SenderList", "Allows or refuses senders.")
+recipients = Plugin("policy", "recipients", "mailfw.policies.recipients.RecipientList", "Allows or refuses recipients.")
+rate = Plugin("policy", "rate", "mailfw.policies.rate.RateLimit", "Defers clients and accounts that send too much.")
+greylist = Plugin("policy", "greylist", "mailfw.policies.greylist.Greylist", "Defers senders not seen before.")
+size = Plugin("policy", "size", "mailfw.policies.size.SizeLimit", "Refuses messages that are too large.")
+
+local = Plugin("router", "local", "mailfw.routing.router.local", "Our own mailboxes, and nowhere else.")
+mailbox = Plugin("courier", "mailbox", "mailfw.couriers.mailbox.MailboxCourier", "Delivers into mailboxes.")
+
+memory = Plugin("store", "memory", "mailfw.stores.memory.MemoryStore", "Keeps mail until the server stops.")
+maildir = Plugin("store", "maildir", "mailfw.stores.maildir.maildir", "Maildir++ folders on disk.")
