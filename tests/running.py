@@ -46,6 +46,7 @@ class RunningServer:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._asked = False
         self._log = (folder / "said").open("w+b")
         command = [str(BIN / program[0]), *program[1:], "mailfw", *arguments]
         self.process = subprocess.Popen(
@@ -83,8 +84,10 @@ class RunningServer:
         return found[1] if found else None
 
     def terminate(self) -> None:
-        """Ask it to stop, as a service manager does."""
-        self.process.send_signal(signal.SIGTERM)
+        """Ask it to stop, once, as a service manager does."""
+        if not self._asked:
+            self.process.send_signal(signal.SIGTERM)
+        self._asked = True
 
     def stop(self) -> int:
         """Stop it, if it runs, and return its exit code."""

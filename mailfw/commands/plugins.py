@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,6 +46,8 @@ def _describe(plugin: IMailfwPlugin) -> Iterator[str]:
     except PluginRefused as refused:
         yield f"  {'':<12} BROKEN: {refused}"
         return
+    for line in (inspect.getdoc(recipe.factory) or "").splitlines():
+        yield f"  {'':<12} {line}".rstrip()
     for option in describe_options(recipe):
         yield f"  {'':<12}   {option}"
 

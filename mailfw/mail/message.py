@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from mailfw.mail.address import Address
 from mailfw.mail.content import Content
@@ -76,6 +77,12 @@ def delivered_to(address: Address) -> bytes:
 
 def date_time(when: float) -> str:
     """Return seconds since the epoch as date-time of RFC 5322 section 3.3, in UTC."""
+    return _date_time(int(when))
+
+
+@lru_cache(maxsize=8)
+def _date_time(when: int) -> str:
+    """Write a second once, however many messages come in it."""
     return format_datetime(datetime.fromtimestamp(when, UTC))
 
 
@@ -91,8 +98,8 @@ def received_field(
     utf8 = envelope.smtputf8
     lines = [
         f"Received: from {_from_domain(client, utf8)}",
-        f"by {_token(hostname, True)} ({_token(software, True)}) with {_protocol(client, utf8)}",
-        f"id {_token(envelope.id)}",
+        f"by {token(hostname, True)} ({token(software, True)}) with {_protocol(client, utf8)}",
+        f"id {token(envelope.id)}",
     ]
     who = str(recipient) if recipient else ""
     if who and (utf8 or who.isascii()) and len(who) <= 2 * _TOKEN_LIMIT and not _UNWRITABLE.search(who):
@@ -107,8 +114,8 @@ def _from_domain(client: Client, utf8: bool) -> str:
     literal = ""
     if client.address:
         kind = "IPv6:" if ":" in client.address else ""
-        literal = f"[{kind}{_token(client.address)}]"
-    helo = _token(client.helo, utf8) if client.helo else ""
+        literal = f"[{kind}{token(client.address)}]"
+    helo = token(client.helo, utf8) if client.helo else ""
     if not helo:
         return f"{literal} ({literal})" if literal else "localhost"
     return f"{helo} ({literal})" if literal else helo
@@ -119,10 +126,11 @@ def _protocol(client: Client, utf8: bool) -> str:
     word = client.protocol
     if utf8:
         word = "UTF8" + word.removeprefix("E")
-    return f"{word} ({_token(client.tls)})" if client.tls else word
+    return f"{word} ({token(client.tls)})" if client.tls else word
 
 
-def _token(text: str, utf8: bool = False) -> str:
+def token(text: str, utf8: bool = False) -> str:
+    """Return foreign text as one word of a trace field or message id, with ``?`` for what could end it."""
     return (_NOT_TOKEN if utf8 else _NOT_ASCII_TOKEN).sub("?", text[:_TOKEN_LIMIT])
 
 

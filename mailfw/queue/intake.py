@@ -19,7 +19,7 @@ from mailfw.interfaces import ICourier, IDeliveryPolicy, IDirectory, IDraft, IIn
 from mailfw.mail.content import Content, Prefixed
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.failure import NoSpace
-from mailfw.mail.message import Header, date_time, field, read_header, received_field
+from mailfw.mail.message import Header, date_time, field, read_header, received_field, token
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
 from mailfw.mail.reply import Reply
 from mailfw.mail.verdict import Defer, Discard, Modify, Quarantine, Refuse, Verdict
@@ -133,7 +133,7 @@ class Intake:
         if b"date" not in header:
             fields += field("Date", date_time(now))
         if b"message-id" not in header:
-            fields += field("Message-ID", f"<{int(now)}.{envelope.id}@{self._site.hostname}>")
+            fields += field("Message-ID", f"<{int(now)}.{token(envelope.id)}@{self._site.hostname}>")
         return fields
 
     # ------------------------------------------------------------ what is left

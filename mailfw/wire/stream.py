@@ -152,7 +152,8 @@ class Stream:
         nothing of what has arrived.  Raises `LineTooLong` once for a line without end, which is skipped.
         """
         searched = 0
-        self.deadline = None
+        if self._closed is None:  # a closing stream keeps the deadline by which it must be gone
+            self.deadline = None
         while True:
             end = self._buffer.find(b"\r\n", searched)
             if end >= 0:

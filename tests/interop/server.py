@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import os
+import pty
+import select
 import shutil
 import signal
 import smtplib
@@ -141,6 +143,29 @@ class RunningServer:
         """Deliver a message through port smtp."""
         with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=60) as client:
             client.sendmail(sender, [f"{recipient}@{DOMAIN}"], message)
+
+    @property
+    def certificate(self) -> Path:
+        """Where the self-signed certificate is."""
+        return self.home / "data" / "tls" / "certificate.pem"
+
+    def run_in_terminal(self, *command: str, patience: float = 60.0) -> None:
+        """Run a program that wants a terminal, which nobody sits at, and wait for its end."""
+        process, terminal = pty.fork()
+        if process == 0:
+            os.environ.update(HOME=str(self.home), TERM="xterm", LANG="C.UTF-8")
+            os.execv(command[0], command)
+        screen, until = b"", time.monotonic() + patience
+        while time.monotonic() < until:
+            if select.select([terminal], [], [], 1)[0]:
+                try:
+                    screen += os.read(terminal, 65536)
+                except OSError:  # the program has closed its side
+                    os.waitpid(process, 0)
+                    return
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise AssertionError(f"{command[0]} did not end; it showed {screen[-1500:]!r}")
 
     def run(self, *command: str, given: bytes = b"", environment: dict[str, str] | None = None) -> bytes:
         """Run a client in the server's directory; a failure shows what it said and what the server logged."""

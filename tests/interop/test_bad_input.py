@@ -23,8 +23,9 @@ class BadInputTests(SynchronousTestCase):
         self.neighbour.login(f"ann@{DOMAIN}", PASSWORD)
         self.neighbour.select("INBOX")
         self.addCleanup(self.neighbour.logout)
+        self.addCleanup(self.check_neighbour)  # which runs before the one above
 
-    def tearDown(self) -> None:
+    def check_neighbour(self) -> None:
         self.assertEqual(self.neighbour.noop()[0], "OK", "The neighbour was disturbed")
         assert self.server.process is not None
         self.assertIsNone(self.server.process.poll(), "The server ended")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import re
 import smtplib
+import socket
 import threading
 import time
 from collections import Counter
@@ -53,6 +54,7 @@ class KilledTests(SynchronousTestCase):
         number = 0
         try:
             client = imaplib.IMAP4("127.0.0.1", self.server.ports["imap"], timeout=10)
+            client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # it writes in small pieces
             client.login(f"ann@{DOMAIN}", PASSWORD)
             while True:
                 name = f"{prefix}-{number}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import imaplib
+import socket
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
-from tests.interop.test_reading import mutf7
+from tests.interop.test_reading import mutf7, quoted
 
 COUNT = 2000
 CONFIGURATION = """\
@@ -58,6 +59,7 @@ class MbsyncTests(SynchronousTestCase):
 
     def client(self) -> imaplib.IMAP4:
         client = imaplib.IMAP4("127.0.0.1", self.server.ports["imap"])
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # it writes in small pieces
         client.login(f"ann@{DOMAIN}", PASSWORD)
         return client
 
@@ -84,8 +86,8 @@ class MbsyncTests(SynchronousTestCase):
             client.uid("STORE", "1:100", "+FLAGS", "(\\Flagged)")
             client.uid("STORE", "101:200", "+FLAGS", "(\\Deleted)")
             client.expunge()
-            client.create(mutf7("한국어 폴더"))
-            client.append(mutf7("한국어 폴더"), "", None, b"Subject: far\r\n\r\nx\r\n")
+            client.create(quoted("한국어 폴더"))
+            client.append(quoted("한국어 폴더"), "", None, b"Subject: far\r\n\r\nx\r\n")
         by_number = {self._number(file): file for file in self.files("INBOX")}
         for number in range(300, 400):
             file = by_number[number]
@@ -94,8 +96,8 @@ class MbsyncTests(SynchronousTestCase):
         for number in range(400, 500):
             by_number[number].unlink()
         for name in ("cur", "new", "tmp"):
-            (self.near / "새 폴더" / name).mkdir(parents=True)
-        (self.near / "새 폴더" / "new" / "1.1.near").write_bytes(b"Subject: near\n\ny\n")
+            (self.near / mutf7("새 폴더") / name).mkdir(parents=True)
+        (self.near / mutf7("새 폴더") / "new" / "1.1.near").write_bytes(b"Subject: near\n\ny\n")
 
     @staticmethod
     def _number(file: Path) -> int:
@@ -105,9 +107,9 @@ class MbsyncTests(SynchronousTestCase):
         self.assertEqual(len(self.files("INBOX")), COUNT - 200)
         flagged = [file for file in self.files("INBOX") if "F" in file.name.partition(":2,")[2]]
         self.assertEqual(len(flagged), 100)
-        self.assertEqual(len(self.files("한국어 폴더")), 1)
+        self.assertEqual(len(self.files(mutf7("한국어 폴더"))), 1)
         with self.client() as client:
             self.assertEqual(client.select("INBOX")[1], [str(COUNT - 200).encode()])
             answered = client.search(None, "ANSWERED")[1][0].split()
             self.assertEqual(len(answered), 100)
-            self.assertEqual(client.select(mutf7("새 폴더"))[1], [b"1"])
+            self.assertEqual(client.select(quoted("새 폴더"))[1], [b"1"])

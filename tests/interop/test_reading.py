@@ -9,6 +9,7 @@ import hashlib
 import imaplib
 import poplib
 import random
+import re
 from email.message import EmailMessage
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,9 +20,17 @@ KOREAN_FOLDER = "받은 편지"
 
 
 def mutf7(name: str) -> str:
-    """Encode a mailbox name as RFC 3501 section 5.1.3 says, independently of our own code."""
-    encoded = base64.b64encode(name.encode("utf-16-be")).rstrip(b"=").replace(b"/", b",").decode()
-    return f"&{encoded}-"
+    """Encode a mailbox name as RFC 3501 section 5.1.3 says, independently of our own code, and quote it."""
+
+    def encode(found: re.Match[str]) -> str:
+        return f"&{base64.b64encode(found[0].encode('utf-16-be')).rstrip(b'=').replace(b'/', b',').decode()}-"
+
+    return re.sub(r"[^\x20-\x7e]+", encode, name)
+
+
+def quoted(name: str) -> str:
+    """Return the name as imaplib wants it: quoted by the caller."""
+    return f'"{mutf7(name)}"'
 
 
 class ReadingTests(SynchronousTestCase):
@@ -66,7 +75,7 @@ class ReadingTests(SynchronousTestCase):
         with imaplib.IMAP4("127.0.0.1", self.server.ports["imap"]) as client:
             client.starttls(insecure())
             client.login(f"ann@{DOMAIN}", PASSWORD)
-            client.create(mutf7(KOREAN_FOLDER))
+            client.create(quoted(KOREAN_FOLDER))
             self.assertIn(
                 mutf7(KOREAN_FOLDER).encode(), b"\n".join(line for line in client.list()[1] if isinstance(line, bytes))
             )
@@ -82,8 +91,8 @@ class ReadingTests(SynchronousTestCase):
             part = client.fetch("3", "(BODY.PEEK[2]<1000000.100>)")[1][0]
             assert isinstance(part, tuple)
             self.assertEqual(len(part[1]), 100)
-            client.copy("1", mutf7(KOREAN_FOLDER))
-            client.select(mutf7(KOREAN_FOLDER))
+            client.copy("1", quoted(KOREAN_FOLDER))
+            client.select(quoted(KOREAN_FOLDER))
             self.assertEqual(client.search(None, "ALL")[1], [b"1"])
 
     def test_poplib(self) -> None:
@@ -109,21 +118,16 @@ class ReadingTests(SynchronousTestCase):
 
     def test_mutt_reads_and_saves(self) -> None:
         mutt = require("mutt")
-        saved = self.server.home / "saved.mbox"
-        (self.server.home / ".muttrc").write_text(
-            f"set ssl_starttls=no\nset ssl_force_tls=no\nset imap_user='ann@{DOMAIN}'\nset imap_pass='{PASSWORD}'\n"
-            "set copy=no\nset confirmappend=no\nset delete=no\nset sleep_time=0\nset wait_key=no\nset save_empty=no\n"
-            "set imap_check_subscribed=no\nset charset=utf-8\nunset move\n"
-            f"push '<limit>all<enter><tag-pattern>all<enter><tag-prefix><copy-message>{saved}<enter><exit>'\n"
+        saved, rc = self.server.home / "saved.mbox", self.server.home / ".muttrc"
+        rc.write_text(
+            f"set imap_user='ann@{DOMAIN}'\nset imap_pass='{PASSWORD}'\n"
+            f"set ssl_force_tls=yes\nset ssl_verify_host=no\nset certificate_file={self.server.certificate}\n"
+            "set confirmappend=no\nset confirmcreate=no\nset sleep_time=0\nset quit=yes\nset move=no\n"
+            "set copy=no\nset charset=utf-8\n"
+            f"push '{f'<copy-message><kill-line>{saved}<enter>' * 3}<quit>'\n"  # each moves on to the next
         )
-        url = f"imap://127.0.0.1:{self.server.ports['imap']}/INBOX"
-        script = require("script")
-        self.server.run(
-            script, "-qec", f"{mutt} -F .muttrc -f {url}", "/dev/null",
-            environment={"TERM": "xterm", "LANG": "C.UTF-8"},
-        )  # fmt: skip
-        content = saved.read_bytes()
-        self.assertEqual(content.count(b"\nSubject: "), 3)
+        self.server.run_in_terminal(mutt, "-F", str(rc), "-f", f"imap://127.0.0.1:{self.server.ports['imap']}/INBOX")
+        self.assertEqual(saved.read_bytes().count(b"\nSubject: "), 3)
 
     def test_fetchmail_takes_all_by_pop3_and_keeps(self) -> None:
         mail = self.server.home / "fetched"

@@ -152,7 +152,7 @@ class Structures(SynchronousTestCase):
             + text % (9, 0)
             + b'("message" "rfc822" NIL NIL NIL "7bit" 35 (NIL "three.two" NIL NIL NIL NIL NIL NIL NIL NIL) '
             + text % (13, 0)
-            + b' 2) "mixed") 13)("image" "png" NIL NIL NIL "7bit" 0) "mixed")',
+            + b' 2) "mixed") 12)("image" "png" NIL NIL NIL "7bit" 0) "mixed")',
         )
 
 

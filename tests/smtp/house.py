@@ -70,8 +70,8 @@ class Intake:
         self.drafts.append(self.make())
         return self.drafts[-1]
 
-    async def accept(self, client: Client, envelope: Envelope, draft: Draft) -> list[Outcome]:
-        assert not draft.closed
+    async def accept(self, client: Client, envelope: Envelope, draft: IDraft) -> list[Outcome]:
+        assert isinstance(draft, Draft) and not draft.closed
         if self.waits is not None:
             await self.waits
         self.taken.append((client, envelope, b"".join(draft.pieces)))
@@ -151,13 +151,13 @@ class Cred(Portal):
     """A portal for Ann alone; `fails` is raised in place of an answer."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(None)  # type: ignore[arg-type]  # no realm is asked
         self.fails: Exception | None = None
         self.waits: Deferred[None] | None = None
         self.left = 0
         self.credentials: list[Any] = list(CREDENTIALS.values())
 
-    def listCredentialsInterfaces(self) -> list[Any]:  # noqa: N802 (Twisted's name)
+    def listCredentialsInterfaces(self) -> list[Any]:
         return self.credentials
 
     def login(self, credentials: Any, mind: object, *interfaces: Any) -> Deferred[Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailfw.mail.envelope import Service
 from mailfw.mail.failure import NoSpace
@@ -20,6 +23,7 @@ from mailfw.testing.dialogue import Dialogue, PretendTransport
 from mailfw.wire.stream import Stream
 from tests.smtp.house import Draft, House
 
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 OPENING = b"EHLO a\r\nMAIL FROM:<eve@far.example>\r\nRCPT TO:<ann@here.example>\r\nDATA\r\n"
 #: Each is the end of the data to some server, and to none that reads RFC 5321 section 2.3.8.
 FALSE_ENDS = [
@@ -60,8 +64,8 @@ def stuff(message: bytes) -> bytes:
 
 
 def repair(message: bytes) -> bytes:
-    """Make every lone CR and LF a CRLF, octet by octet."""
-    return message.replace(b"\r\n", b"\0").replace(b"\r", b"\0").replace(b"\n", b"\0").replace(b"\0", b"\r\n")
+    """Make every lone CR and LF a CRLF, one by one."""
+    return re.sub(rb"\r\n|\r|\n", b"\r\n", message)
 
 
 class EndTests(SynchronousTestCase):
@@ -86,7 +90,7 @@ class EndTests(SynchronousTestCase):
         wire = stuff(message) + b"NOOP"
         cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
         edges = [0, *cuts, len(wire)]
-        pieces = [wire[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [wire[a:b] for a, b in itertools.pairwise(edges)]
         self.assertEqual(receive(pieces, 5000), (None, message, b"NOOP"))
 
     @settings(deadline=None, max_examples=300)
@@ -97,7 +101,7 @@ class EndTests(SynchronousTestCase):
         content, rest = wire[:end], wire[end + 3 :]
         cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=6)))
         edges = [0, *cuts, len(wire)]
-        pieces = [wire[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+        pieces = [wire[a:b] for a, b in itertools.pairwise(edges)]
         unstuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n")[2:]
         clean = repair(unstuffed)
         self.assertEqual(receive(pieces, normalise=True), (None, clean, rest))
@@ -161,6 +165,22 @@ class SmugglingTests(SynchronousTestCase):
             self.assertEqual(dialogue.hear(), b"", octets)
             dialogue.say(b"\r\n.\r\n")
             self.assertEqual(dialogue.hear()[:9], b"550 5.6.0", octets)
+
+
+class CorpusTests(SynchronousTestCase):
+    def test_real_messages_in_real_pieces(self) -> None:
+        """Whatever people have sent comes through as it is, but for its line ends; NUL alone is refused."""
+        if not CORPUS.is_dir():
+            raise SkipTest("The corpus of real messages is not here")
+        for path in CORPUS.rglob("*.eml"):
+            message = path.read_bytes()
+            clean = repair(message)
+            clean += b"" if clean.endswith(b"\r\n") else b"\r\n"
+            wire = stuff(clean)
+            result = receive([wire[at : at + 1448] for at in range(0, len(wire), 1448)], 1 << 30)
+            expected = (replies.NUL_IN_MESSAGE, None) if b"\0" in message else (None, clean)
+            self.assertEqual((result[0], result[1] if result[0] is None else None), expected, path.name)
+            self.assertEqual(result[2], b"")
 
 
 class SizeTests(SynchronousTestCase):

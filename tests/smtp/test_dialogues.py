@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class SplitTests(SynchronousTestCase):
         factory = place.factory()
         dialogue = Dialogue(factory)
         edges = sorted({0, len(octets), *(cut for cut in cuts if cut < len(octets))})
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             dialogue.say(octets[start:end])
         heard = dialogue.hear()
         for _, envelope, _ in place.intake.taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -135,10 +136,8 @@ class PathTests(Refusals):
         began = time.process_time()
         for piece in ("a", "a.", "a-", "@a", "@a,", "\\a", '"', "[", "=a ", " ", "ü"):
             for prefix in ("FROM:<", 'FROM:<"', "FROM:<@a:", "FROM:<a@", "FROM:<a@b> "):
-                try:
+                with contextlib.suppress(Rejected):
                     grammar.parse_mail(prefix + piece * (2048 // len(piece)))
-                except Rejected:
-                    pass
         self.assertLess(time.process_time() - began, 0.5)
 
 
@@ -244,7 +243,7 @@ class ParameterTests(Refusals):
         always = ["PIPELINING", "SIZE 1000", "ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8"]
         self.assertEqual(announce(Offer(1000, False, ())), always)
         self.assertEqual(
-            announce(Offer(1000, True, ("PLAIN", "LOGIN"))), always[:2] + ["STARTTLS", "AUTH PLAIN LOGIN"] + always[2:]
+            announce(Offer(1000, True, ("PLAIN", "LOGIN"))), [*always[:2], "STARTTLS", "AUTH PLAIN LOGIN", *always[2:]]
         )
 
 

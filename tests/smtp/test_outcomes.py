@@ -32,13 +32,14 @@ class OutcomeCase(SynchronousTestCase):
 
 class FoldingTests(OutcomeCase):
     def test_smtp(self) -> None:
-        for outcomes, answers in [
+        table: list[tuple[tuple[Outcome, ...], list[str]]] = [
             ((Delivered(), Delivered(), Delivered()), ["250 2.0.0"]),
             ((NEVER, LATER, Delivered()), ["250 2.0.0"]),
             ((NEVER, LATER, FULL), ["450 4.2.1 Busy"]),
             ((NEVER, NEVER, FULL), ["452 4.2.2 Full"]),
             ((NEVER, NEVER, NEVER), ["554-5.6.0 Never", "554 5.6.0 250 OK"]),
-        ]:
+        ]
+        for outcomes, answers in table:
             self.assertEqual(self.answers(House(), *outcomes), answers)
 
     def test_lmtp(self) -> None:
@@ -61,7 +62,7 @@ class FoldingTests(OutcomeCase):
 
 
 class FaultTests(OutcomeCase):
-    def fail(self, service: Service, fault: Exception) -> list[str]:  # type: ignore[override]  # trial's own fail is not needed
+    def break_down(self, service: Service, fault: Exception) -> list[str]:
         def answer(envelope: Envelope) -> list[Outcome]:
             raise fault
 
@@ -76,12 +77,12 @@ class FaultTests(OutcomeCase):
         return [line[:9].decode() for line in dialogue.hear().split(b"\r\n")[:-1]]
 
     def test_an_intake_at_fault(self) -> None:
-        self.assertEqual(self.fail(Service.SMTP, OSError("broken")), ["451 4.3.0"])
-        self.assertEqual(self.fail(Service.LMTP, OSError("broken")), ["451 4.3.0"] * 3)
+        self.assertEqual(self.break_down(Service.SMTP, OSError("broken")), ["451 4.3.0"])
+        self.assertEqual(self.break_down(Service.LMTP, OSError("broken")), ["451 4.3.0"] * 3)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
 
     def test_no_space(self) -> None:
-        self.assertEqual(self.fail(Service.SMTP, NoSpace()), ["452 4.3.1"])
+        self.assertEqual(self.break_down(Service.SMTP, NoSpace()), ["452 4.3.1"])
 
     def test_too_few_outcomes(self) -> None:
         self.assertEqual(self.answers(House(), Delivered()), ["451 4.3.0 Local error; try again later"])

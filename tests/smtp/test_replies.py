@@ -23,7 +23,7 @@ class ReplyTests(SynchronousTestCase):
             self.assertTrue(reply.text.isascii() and reply.text.isprintable())
 
     def test_verdicts(self) -> None:
-        for verdict, reply in [
+        verdicts: list[tuple[Refuse | Defer, Reply]] = [
             (Refuse("No"), Reply(550, "5.7.1", "No")),
             (Refuse("No", "5.1.8", 553), Reply(553, "5.1.8", "No")),
             (Refuse("No", "4.1.8", 451), Reply(550, "5.0.0", "No")),
@@ -32,16 +32,18 @@ class ReplyTests(SynchronousTestCase):
             (Defer("Later", code=421), Reply(421, "4.7.1", "Later")),
             (Defer("Later", "5.7.1", 550), Reply(451, "4.0.0", "Later")),
             (Refuse("a\r\n250 OK\0\x1b[2Jü"), Reply(550, "5.7.1", "a\n250 OK [2J?")),
-        ]:
+        ]
+        for verdict, reply in verdicts:
             self.assertEqual(replies.of_verdict(verdict), reply)
 
     def test_outcomes(self) -> None:
-        for outcome, reply in [
+        outcomes: list[tuple[Deferred | Failed, Reply]] = [
             (Deferred(Reply(421, "4.4.2", "one\ntwo\r\n")), Reply(451, "4.4.2", "one\ntwo\nNo reason given")),
             (Failed(Reply(550, "", "no\rno")), Reply(550, "5.0.0", "no no")),
             (Failed(Reply(250, "2.0.0", "OK")), Reply(550, "5.0.0", "OK")),
             (Deferred(Reply(550, "5.1.1", "no")), Reply(451, "4.0.0", "no")),
-        ]:
+        ]
+        for outcome, reply in outcomes:
             self.assertEqual(replies.of_outcome(outcome), reply)
 
     @given(st.text(max_size=1200), st.text(max_size=12), st.integers(0, 999))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -37,10 +38,12 @@ class SessionCase(SynchronousTestCase):
         return [line[:9].decode() for line in dialogue.hear().split(b"\r\n")[:-1]]
 
     def events(self) -> list[dict[str, Any]]:
-        """Collect what is logged from now on."""
+        """Collect what is logged from now on, not by sessions that earlier tests have left behind."""
+        gc.collect()
         found: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(found.append)
-        self.addCleanup(globalLogPublisher.removeObserver, found.append)
+        observer: Any = found.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         return found
 
 
@@ -51,7 +54,12 @@ class PipeliningTests(SessionCase):
         dialogue = self.begin(place, HELLO)
         written: list[bytes] = []
         write = StringTransport.write
-        self.patch(StringTransport, "write", lambda self, data: (written.append(data), write(self, data))[1])
+
+        def note(transport: StringTransport, data: bytes) -> None:
+            written.append(data)
+            write(transport, data)
+
+        self.patch(StringTransport, "write", note)
         codes = self.ask(dialogue, SENDER + ANN + b"RCPT TO:<nobody@here.example>\r\n" + BOB + b"DATA\r\n")
         self.assertEqual(codes, ["250 2.1.0", "250 2.1.5", "550 5.1.1", "250 2.1.5", "354 Send "])
         self.assertEqual(len(written), 1)

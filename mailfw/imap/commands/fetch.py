@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_fetch, responses
-from mailfw.imap.commands.sections import PIECE, SectionReader, is_listed
+from mailfw.imap.commands.sections import PIECE, SectionReader, is_listed, listed_octets
 from mailfw.imap.grammar_fetch import Item, Section
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
@@ -145,11 +145,15 @@ class _Sections:
         session = self._session
         sent = 0
         async for rows in session.store.rows(session.account, self._view.mailbox_id, uids, self._want):
-            for start in range(0, len(rows), _OPENED):
-                portion = rows[start : start + _OPENED]
+            size = _OPENED if self._marks_seen else _PORTION
+            for start in range(0, len(rows), size):
+                portion = rows[start : start + size]
                 seen = await self._mark_seen(portion) if self._marks_seen else frozenset()
-                for row in portion:
-                    sent += await self._send_row(row, row.uid in seen)
+                if self._is_listed:
+                    sent += await self._send_listed(portion, seen)
+                else:
+                    for row in portion:
+                        sent += await self._send_opened(row, row.uid in seen)
                 await session.stream.give_way()
         return sent
 
@@ -168,22 +172,33 @@ class _Sections:
         self._view.note_flags(altered)
         return frozenset(altered.changed) if self._tells_flags else frozenset()
 
-    async def _send_row(self, row: Row, tell_flags: bool) -> bool:
+    async def _send_listed(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
+        """Send what the rows have, without opening a message."""
+        lines: list[bytes] = []
+        for row in rows:
+            fields = row.fields or b""
+            sections = [section.label + b" " + listed_octets(fields, section) for section in self._sections]
+            lines.append(self._line(row) + self._separator + b" ".join(sections) + self._end(row, row.uid in seen))
+        self._session.stream.write(b"".join(lines))
+        await self._session.stream.drain()
+        return len(rows)
+
+    async def _send_opened(self, row: Row, tell_flags: bool) -> bool:
         """Send one message, unless it is gone."""
         session = self._session
-        content = None
-        if not self._is_listed:
-            content = await session.store.content(session.account, self._view.mailbox_id, row.uid)
-            if content is None:
-                return False
+        content = await session.store.content(session.account, self._view.mailbox_id, row.uid)
+        if content is None:
+            return False
         try:
             await self._answer(row, content, tell_flags)
         finally:
-            if content is not None:
-                await content.close()
+            await content.close()
         return True
 
-    async def _answer(self, row: Row, content: IContent | None, tell_flags: bool) -> None:
+    def _end(self, row: Row, tell_flags: bool) -> bytes:
+        return b" FLAGS " + _flags(self._view, row) + b")\r\n" if tell_flags else b")\r\n"
+
+    async def _answer(self, row: Row, content: IContent, tell_flags: bool) -> None:
         stream = self._session.stream
         root = decode_parts(row.parts) if row.parts else None
         reader = SectionReader(stream, row, root, content, len(self._sections))
@@ -192,7 +207,7 @@ class _Sections:
             for at, section in enumerate(self._sections):
                 reader.write(b" " + section.label + b" " if at else section.label + b" ")
                 await reader.send(section)
-            reader.write(b" FLAGS " + _flags(self._view, row) + b")\r\n" if tell_flags else b")\r\n")
+            reader.write(self._end(row, tell_flags))
             reader.finish()
             self._written += row.size
             if self._written >= PIECE:

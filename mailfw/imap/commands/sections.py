@@ -31,6 +31,11 @@ def select_fields(header: bytes, section: Section) -> bytes:
     return chosen + b"\r\n"
 
 
+def listed_octets(fields: bytes, section: Section) -> bytes:
+    """Return the answer to a section for which `is_listed` holds, as an nstring."""
+    return _literal(_cut_octets(select_fields(fields, section), section))
+
+
 def section_range(root: Part, section: Section) -> tuple[int, int] | None:
     """Return offset and length of the octets a section means, or of the header it chooses from; None without any."""
     part = find_part(root, section.numbers)
@@ -52,14 +57,15 @@ class SectionReader:
     """
     Sends the answer about one message, sections and what stands between them.
 
-    `content` may be None where all sections are listed, `root` where none needs it.  Nothing is sent before
+    `root` may be None where no section needs it.  Nothing is sent before
     `PIECE` octets are there or `finish` is called: a message that cannot be read leaves no half an answer,
     unless it is large, and then `has_begun`.
     """
 
-    def __init__(self, stream: Stream, row: Row, root: Part | None, content: IContent | None, expected: int) -> None:
+    def __init__(self, stream: Stream, row: Row, root: Part | None, content: IContent, expected: int) -> None:
         self.has_begun = False
         self._pieces: list[bytes] = []
+        self._held = 0
         self._stream = stream
         self._row = row
         self._root = root
@@ -71,28 +77,39 @@ class SectionReader:
     def write(self, octets: bytes) -> None:
         """Put octets between the sections."""
         self._pieces.append(octets)
+        self._held += len(octets)
 
     def finish(self) -> None:
         """Hand everything over."""
         self._stream.write(b"".join(self._pieces))
         self._pieces.clear()
+        self._held = 0
 
     async def send(self, section: Section) -> None:
         """Send one section as an nstring."""
+        await self._send(section)
+        if self._held > PIECE:
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        self.has_begun = True
+        self.finish()
+        await self._stream.drain()
+
+    async def _send(self, section: Section) -> None:
         if is_listed(section):
-            self._send_octets(select_fields(self._row.fields or b"", section), section)
+            self.write(listed_octets(self._row.fields or b"", section))
             return
         span = self._span(section)
         if span is None:
             self.write(b"NIL")
         elif section.text in (Text.FIELDS, Text.FIELDS_NOT):
             header = await self._read(span[0], min(span[1], MAX_HEADER))
-            self._send_octets(select_fields(header, section), section)
+            self.write(_literal(_cut_octets(select_fields(header, section), section)))
         else:
             await self._send_span(*_cut(*span, section))
 
     def _span(self, section: Section) -> tuple[int, int] | None:
-        assert self._content is not None
         if not section.needs_parts:
             return 0, self._content.size
         assert self._root is not None
@@ -103,36 +120,30 @@ class SectionReader:
         start = min(span[0], self._content.size)
         return start, min(span[1], self._content.size - start)
 
-    def _send_octets(self, octets: bytes, section: Section) -> None:
-        start, length = _cut(0, len(octets), section)
-        self._write_literal(octets[start : start + length])
-
     async def _send_span(self, start: int, length: int) -> None:
         if length <= PIECE:
-            self._write_literal(await self._read(start, length))
+            self.write(_literal(await self._read(start, length)))
             return
         self.write(b"{%d}\r\n" % length)
         while length:
             octets = await self._read(start, min(length, PIECE))
             if not octets:
                 raise EOFError("A message is shorter than it was")
-            self.has_begun = True
             self.write(_without_nul(octets))
-            self.finish()
             start += len(octets)
             length -= len(octets)
-            await self._stream.drain()
+            await self._pass_on()
 
     async def _read(self, start: int, length: int) -> bytes:
-        assert self._content is not None
         if not self._keeps:
             return await self._content.read(start, length)
         if self._kept is None:
             self._kept = await self._content.read(0, self._content.size)
         return self._kept[start : start + length]
 
-    def _write_literal(self, octets: bytes) -> None:
-        self.write(b"{%d}\r\n" % len(octets) + _without_nul(octets) if octets else b'""')
+
+def _literal(octets: bytes) -> bytes:
+    return b"{%d}\r\n%b" % (len(octets), _without_nul(octets)) if octets else b'""'
 
 
 def _without_nul(octets: bytes) -> bytes:
@@ -145,3 +156,8 @@ def _cut(start: int, length: int, section: Section) -> tuple[int, int]:
         return start, length
     skipped = min(section.origin, length)
     return start + skipped, min(length - skipped, section.length)
+
+
+def _cut_octets(octets: bytes, section: Section) -> bytes:
+    start, length = _cut(0, len(octets), section)
+    return octets[start : start + length]

@@ -46,14 +46,21 @@ def dotlock(disk: Disk, path: str) -> Iterator[None]:
 
 
 def _take(disk: Disk, path: str) -> bool:
-    try:
-        descriptor = disk.create(path)
-    except FileExistsError:
-        return False
+    """Link a file with our number to the lock's name: a lock says from its first moment whose it is."""
+    draft = f"{path}.{os.getpid()}"
+    with suppress(FileNotFoundError):
+        Path(draft).unlink()
+    descriptor = disk.create(draft)
     try:
         disk.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
     finally:
         disk.close(descriptor)
+    try:
+        disk.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        disk.unlink(draft)
     return True
 
 

@@ -1,0 +1,170 @@
+"""The factory of sessions: limits, the sweep, and the end of them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailfw.testing.dialogue import Dialogue
+from mailfw.wire.limits import ConnectionCount, ConnectionLimits
+from mailfw.wire.protocol import GRACE, SessionFactory
+from mailfw.wire.stream import ShuttingDown, Stream, TimedOut
+
+
+class Echo:
+    """Says each line back; ``wait`` holds it up, ``fail`` is a fault."""
+
+    def __init__(self) -> None:
+        self.waits: Deferred[None] = Deferred()
+
+    async def __call__(self, stream: Stream) -> None:
+        stream.timeout = 60.0
+        try:
+            while (line := await stream.read_line(100, idle=True)) != b"quit":
+                if line == b"wait":
+                    await self.waits
+                elif line == b"fail":
+                    raise ZeroDivisionError
+                stream.write(line + b"\r\n")
+        except TimedOut:
+            stream.write(b"late\r\n")
+        except ShuttingDown:
+            stream.write(b"bye\r\n")
+
+
+class FactoryCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock, self.echo = Clock(), Echo()
+
+    def factory(self, **limits: int) -> SessionFactory:
+        return SessionFactory(self.echo, self.clock, b"busy\r\n", ConnectionLimits(**limits))
+
+    def say(self, dialogue: Dialogue, octets: bytes) -> bytes:
+        dialogue.say(octets)
+        return dialogue.hear()
+
+
+class SessionTests(FactoryCase):
+    def test_conversation(self) -> None:
+        factory = self.factory()
+        dialogue = Dialogue(factory)
+        self.assertEqual(self.say(dialogue, b"a\r\nb\r\nc"), b"a\r\nb\r\n")
+        self.assertEqual(factory.connections, 1)
+        self.assertEqual(self.say(dialogue, b"\r\nquit\r\nd\r\n"), b"c\r\n")
+        self.assertTrue(dialogue.closed)
+        dialogue.leave()
+        self.assertEqual(factory.connections, 0)
+
+    def test_a_fault_ends_one_session(self) -> None:
+        factory = self.factory()
+        other, dialogue = Dialogue(factory), Dialogue(factory)
+        self.assertEqual(self.say(dialogue, b"a\r\nfail\r\n"), b"a\r\n")
+        self.assertTrue(dialogue.closed)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.say(other, b"a\r\n"), b"a\r\n")
+
+    def test_half_closed(self) -> None:
+        dialogue = Dialogue(self.factory())
+        dialogue.say(b"a\r\nwait\r\nb\r\nc")
+        dialogue.protocol.readConnectionLost()
+        self.assertEqual(dialogue.hear(), b"")
+        self.echo.waits.callback(None)
+        self.assertEqual(dialogue.hear(), b"a\r\nwait\r\nb\r\n")
+        self.assertTrue(dialogue.closed)
+
+
+class SweepTests(FactoryCase):
+    def test_slow_clients(self) -> None:
+        factory = self.factory()
+        slow, quick = Dialogue(factory), Dialogue(factory)
+        for _ in range(61):
+            slow.say(b"x")
+            quick.say(b"x\r\n")
+            self.clock.advance(1.0)
+        self.assertEqual(slow.hear(), b"late\r\n")
+        self.assertTrue(slow.closed)
+        self.assertFalse(quick.closed)
+
+    def test_who_does_not_go_is_cut(self) -> None:
+        dialogue = Dialogue(self.factory())
+        dialogue.say(b"quit\r\n")
+        self.clock.pump([1.0] * 29)
+        self.assertFalse(dialogue.transport.aborted)
+        self.clock.pump([1.0] * 2)
+        self.assertTrue(dialogue.transport.aborted)
+
+    def test_nothing_runs_where_nobody_is(self) -> None:
+        factory = self.factory()
+        dialogues = [Dialogue(factory), Dialogue(factory)]
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        for dialogue in dialogues:
+            dialogue.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class LimitTests(FactoryCase):
+    def test_beyond(self) -> None:
+        factory = self.factory(total=1)
+        first, second = Dialogue(factory), Dialogue(factory)
+        self.assertEqual(second.hear(), b"busy\r\n")
+        self.assertTrue(second.closed)
+        self.assertEqual(self.say(second, b"a\r\n"), b"")
+        second.leave()
+        self.assertEqual(factory.connections, 1)
+        first.leave()
+        self.assertFalse(Dialogue(factory).closed)
+
+    def test_who_is_refused_and_does_not_go_is_cut(self) -> None:
+        dialogue = Dialogue(self.factory(total=0))
+        self.clock.pump([1.0] * 31)
+        self.assertTrue(dialogue.transport.aborted)
+        dialogue.leave()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_counting(self) -> None:
+        count = ConnectionCount(ConnectionLimits(total=4, per_address=2))
+        self.assertEqual(
+            [count.admit(each) for each in ("a", "a", "a", "b", "", "")], [True, True, False, True, True, False]
+        )
+        count.release("a")
+        self.assertEqual([count.admit(each) for each in ("b", "b")], [True, False])
+        for each in ("a", "b", "b", ""):
+            count.release(each)
+        self.assertEqual([count.admit("") for _ in range(5)], [True] * 4 + [False])
+
+
+class ShutDownTests(FactoryCase):
+    def stop(self, factory: SessionFactory) -> Deferred[Any]:
+        return Deferred.fromCoroutine(factory.shut_down())
+
+    def test_nobody_there(self) -> None:
+        self.successResultOf(self.stop(self.factory()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_idle_and_busy(self) -> None:
+        factory = self.factory()
+        idle, busy = Dialogue(factory), Dialogue(factory)
+        busy.say(b"wait\r\n")
+        stopped = self.stop(factory)
+        self.assertEqual(idle.hear(), b"bye\r\n")
+        self.assertTrue(idle.closed)
+        self.assertNoResult(stopped)
+        self.assertEqual(Dialogue(factory).hear(), b"busy\r\n")
+        self.echo.waits.callback(None)
+        self.assertEqual(busy.hear(), b"wait\r\nbye\r\n")
+        self.successResultOf(stopped)
+
+    def test_grace(self) -> None:
+        factory = self.factory()
+        busy = Dialogue(factory)
+        busy.say(b"wait\r\n")
+        stopped = self.stop(factory)
+        self.clock.advance(GRACE)
+        self.assertTrue(busy.transport.aborted)
+        busy.leave()
+        self.assertNoResult(stopped)
+        self.echo.waits.callback(None)
+        self.successResultOf(stopped)
