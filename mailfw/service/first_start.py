@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from mailfw.configuration import Configuration, ConfigurationRefused, Source
 from mailfw.service.ports import CannotStart
 from mailfw.tls.certificates import CertificateRefused, Certificates, KeyPair
-from mailfw.tls.self_signed import make_self_signed
+from mailfw.tls.self_signed import PEM, write
 
 
 def make_directory(data: Path, owner: tuple[int | None, int | None]) -> None:
@@ -62,13 +62,18 @@ def configured_certificates(configuration: Configuration) -> Certificates | None
     return Certificates(configuration.hostname, pair, files.directory)
 
 
-def own_certificates(configuration: Configuration) -> Certificates:
-    """Load the self-signed certificate, made now if it is not there.  Raises `CannotStart`."""
+def own_pair(configuration: Configuration) -> KeyPair:
+    """Return where the self-signed certificate is, or will be."""
     folder = configuration.data / "tls"
-    pair = KeyPair(folder / "certificate.pem", folder / "key.pem")
+    return KeyPair(folder / "certificate.pem", folder / "key.pem")
+
+
+def own_certificates(configuration: Configuration, fresh: PEM) -> Certificates:
+    """Load the self-signed certificate; where there is none yet, it is `fresh`.  Raises `CannotStart`."""
+    pair = own_pair(configuration)
     try:
         if not pair.certificate.exists():
-            make_self_signed(pair.certificate, pair.key, [configuration.hostname])
+            write(fresh, pair.certificate, pair.key)
         return Certificates(configuration.hostname, pair)
     except CertificateRefused as reason:
         raise CannotStart(str(reason))

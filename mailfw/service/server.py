@@ -21,6 +21,7 @@ from mailfw.service.assembly import Assembly, assemble
 from mailfw.service.ports import CannotStart, Ports
 from mailfw.service.welcome import welcome
 from mailfw.tls.certificates import CertificateRefused, Certificates
+from mailfw.tls.self_signed import PEM, generate
 
 log = Logger()
 
@@ -53,6 +54,7 @@ class Server(Service):
         self._ports = Ports()
         self._bound = False
         self._certificates: Certificates | None = None
+        self._fresh: PEM | None = None
         self._assembly: Assembly | None = None
         self._lock = -1
         self._opening: Deferred[None] | None = None
@@ -89,6 +91,9 @@ class Server(Service):
             self._certificates = first_start.configured_certificates(self._configuration)
         except CertificateRefused as reason:
             raise CannotStart(str(reason))
+        if self._certificates is None:
+            # Made now and written later: the library imports parts of itself that only root may be able to read.
+            self._fresh = generate([self.hostname])
         self._ports.bind(self._configuration.listen, self._reactor)
         self._bound = True
 
@@ -99,7 +104,8 @@ class Server(Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
         self._lock = first_start.lock(self._configuration.data)
         if self._certificates is None:
-            self._certificates = first_start.own_certificates(self._configuration)
+            assert self._fresh is not None
+            self._certificates = first_start.own_certificates(self._configuration, self._fresh)
         self._certificates.watch(self._reactor)
         try:
             self._assembly = assemble(

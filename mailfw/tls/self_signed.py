@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -17,19 +18,33 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 LIFETIME = dt.timedelta(days=825)
 
 
-def make_self_signed(certificate: Path, key: Path, names: Iterable[str]) -> None:
-    """
-    Write an ECDSA P-256 certificate for localhost and `names`, and its key, both PEM and mode 0600.
+@dataclass(frozen=True, slots=True)
+class PEM:
+    """A certificate and its private key, as text for files."""
 
-    The key is written first: a certificate that is there has its key.
-    """
+    certificate: bytes
+    key: bytes
+
+
+def make_self_signed(certificate: Path, key: Path, names: Iterable[str]) -> None:
+    """Make a certificate and write it."""
+    write(generate(names), certificate, key)
+
+
+def generate(names: Iterable[str]) -> PEM:
+    """Make an ECDSA P-256 certificate for localhost and `names`."""
     private = ec.generate_private_key(ec.SECP256R1())
-    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     octets = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(key, octets)
-    _write(certificate, _sign(private, names).public_bytes(serialization.Encoding.PEM))
+    return PEM(_sign(private, names).public_bytes(serialization.Encoding.PEM), octets)
+
+
+def write(pem: PEM, certificate: Path, key: Path) -> None:
+    """Write both files, mode 0600; the key first, so that a certificate that is there has its key."""
+    key.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _write(key, pem.key)
+    _write(certificate, pem.certificate)
 
 
 def _sign(private: ec.EllipticCurvePrivateKey, names: Iterable[str]) -> x509.Certificate:

@@ -217,7 +217,12 @@ class Octets(FetchCase):
         dialogue = self.open()
         writes: list[int] = []
         real = dialogue.transport.write
-        self.patch(dialogue.transport, "write", lambda octets: (writes.append(len(octets)), real(octets)))
+
+        def write(octets: bytes) -> None:
+            writes.append(len(octets))
+            real(octets)
+
+        self.patch(dialogue.transport, "write", write)
         answer = self.fetch(dialogue, b"(" + b" ".join([b"BODY[]"] * 9) + b")")
         self.assertEqual(answer, b" ".join([b"BODY[] {200002}\r\n" + octets] * 9))
         self.assertLess(max(writes), 500_000)

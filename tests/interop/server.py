@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -149,23 +149,30 @@ class RunningServer:
         """Where the self-signed certificate is."""
         return self.home / "data" / "tls" / "certificate.pem"
 
-    def run_in_terminal(self, *command: str, patience: float = 60.0) -> None:
-        """Run a program that wants a terminal, which nobody sits at, and wait for its end."""
+    def run_in_terminal(self, *command: str, script: Sequence[tuple[bytes, bytes]], patience: float = 60.0) -> None:
+        """
+        Run a program that wants a terminal, and wait for its end.
+
+        Each step of `script` is what must show on the screen, and the keys to press then.
+        """
         process, terminal = pty.fork()
         if process == 0:
             os.environ.update(HOME=str(self.home), TERM="xterm", LANG="C.UTF-8")
             os.execv(command[0], command)
-        screen, until = b"", time.monotonic() + patience
+        screen, steps, until = b"", list(script), time.monotonic() + patience
         while time.monotonic() < until:
-            if select.select([terminal], [], [], 1)[0]:
+            if select.select([terminal], [], [], 0.2)[0]:
                 try:
                     screen += os.read(terminal, 65536)
                 except OSError:  # the program has closed its side
                     os.waitpid(process, 0)
                     return
+            if steps and steps[0][0] in screen:
+                screen = b""
+                os.write(terminal, steps.pop(0)[1])
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
-        raise AssertionError(f"{command[0]} did not end; it showed {screen[-1500:]!r}")
+        raise AssertionError(f"{command[0]} did not end; it waits for {steps} and shows {screen[-1500:]!r}")
 
     def run(self, *command: str, given: bytes = b"", environment: dict[str, str] | None = None) -> bytes:
         """Run a client in the server's directory; a failure shows what it said and what the server logged."""

@@ -123,10 +123,13 @@ class ReadingTests(SynchronousTestCase):
             f"set imap_user='ann@{DOMAIN}'\nset imap_pass='{PASSWORD}'\n"
             f"set ssl_force_tls=yes\nset ssl_verify_host=no\nset certificate_file={self.server.certificate}\n"
             "set confirmappend=no\nset confirmcreate=no\nset sleep_time=0\nset quit=yes\nset move=no\n"
-            "set copy=no\nset charset=utf-8\n"
-            f"push '{f'<copy-message><kill-line>{saved}<enter>' * 3}<quit>'\n"  # each moves on to the next
+            f"set copy=no\nset charset=utf-8\nset folder={self.server.home}\n"
         )
-        self.server.run_in_terminal(mutt, "-F", str(rc), "-f", f"imap://127.0.0.1:{self.server.ports['imap']}/INBOX")
+        copy = [(b"Msgs:3", b"T"), (b"Tag messages matching", b"~A\r"), (b"Tag:3", b";C"), (b"Copy tagged", b"\x15")]
+        self.server.run_in_terminal(
+            *(mutt, "-F", str(rc), "-f", f"imap://127.0.0.1:{self.server.ports['imap']}/INBOX"),
+            script=[*copy, (b"", f"{saved}\rq".encode())],
+        )
         self.assertEqual(saved.read_bytes().count(b"\nSubject: "), 3)
 
     def test_fetchmail_takes_all_by_pop3_and_keeps(self) -> None:

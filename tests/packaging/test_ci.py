@@ -46,8 +46,9 @@ class SummaryTests(SynchronousTestCase):
         summary()
         bad = "FAILED (failures=1, successes=5)"
         for results, output, line, code in (
-            ("passed trial\npassed a\npassed b\n", "PASSED (successes=5)", "7 passed, 0 failed, 0 skipped", 0),
-            ("failed trial\npassed a\nfailed b\n", bad, "6 passed, 2 failed, 0 skipped", 1),
+            ("passed make test\npassed b\n", "PASSED (successes=5)", "7 passed, 0 failed, 0 skipped", 0),
+            ("failed make test\npassed a\nfailed b\n", bad, "6 passed, 2 failed, 0 skipped", 1),
+            ("failed make test\n", "PASSED (successes=5)", "5 passed, 1 failed, 0 skipped", 1),
             ("failed a\n", "", "0 passed, 2 failed, 0 skipped", 1),
             ("passed a\n", self.skipped("no swaks"), "6 passed, 0 failed, 1 skipped", 1),
             ("passed a\n", self.skipped("../shared/corpus is not here"), "6 passed, 0 failed, 1 skipped", 0),

@@ -49,7 +49,7 @@ class Inline(Threads):
     def __init__(self) -> None:
         super().__init__(Clock())
 
-    def run(self, work: Callable[..., T], *args: Any, **options: Any) -> Deferred[T]:  # type: ignore[override]  # the same, less exactly
+    def run(self, work: Callable[..., T], *args: Any, **options: Any) -> Deferred[T]:
         return maybeDeferred(work, *args, **options)
 
 
@@ -252,7 +252,8 @@ async def main():
         await store.open_account(account)
     for first in range(10):
         account = ("ann@example.org", "bob@example.org")[first % 2]
-        Deferred.fromCoroutine(deliver(store, account, first)).addErrback(lambda failure: failure.printTraceback())
+        delivering = Deferred.fromCoroutine(deliver(store, account, first))
+        delivering.addErrback(lambda failure: failure.printTraceback(sys.stderr))
 
 reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()))
 reactor.run()
@@ -277,7 +278,8 @@ class KilledTests(SynchronousTestCase):
         self.successResultOf(Deferred.fromCoroutine(store.close()))
 
     def _live(self, data: Path, life: int) -> set[tuple[str, str]]:
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(data), str(life)], stdout=subprocess.PIPE)
+        command = [sys.executable, "-c", CHILD, str(data), str(life)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert child.stdout is not None
         lines = [child.stdout.readline()]
         time.sleep(0.05 + 0.07 * life)

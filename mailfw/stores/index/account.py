@@ -10,7 +10,7 @@ from dataclasses import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox
+from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox
 from mailfw.mail.mailbox import MailboxInfo, Path
 from mailfw.stores.index import queries
 from mailfw.stores.index.database import Databases
@@ -116,7 +116,7 @@ class Account:
             box.tally, box.uid_validity, box.floor = row.tally, row.uid_validity, row.floor
             box.messages, box.cursor = messages, box.cursor and row.cursor
             if box.cursor is None or await self.is_stale(box):
-                await self.survey(box)
+                await self._survey_if_room(box)
             box.checked = time.monotonic()
         return box.messages
 
@@ -132,7 +132,7 @@ class Account:
                 async with self.changing(box):
                     box = self.box(id_)
                     if box.messages is not None:
-                        await self.survey(box)
+                        await self._survey_if_room(box)
                     await self.ready(box)
             box = self.box(id_)
             box.checked = time.monotonic()
@@ -149,6 +149,13 @@ class Account:
     async def is_stale(self, box: Mailbox) -> bool:
         """Whether another program may have changed the mailbox."""
         return (await self.source.stale([(self.name, box.key, box.cursor)]))[0]
+
+    async def _survey_if_room(self, box: Mailbox) -> None:
+        """Survey for readers, who on a full disk can go on with what the index has."""
+        try:
+            await self.survey(box)
+        except NoSpace:
+            log.warn("no space to compare a mailbox of {account} with its source", account=self.name)  # noqa: G010 -- of Twisted
 
     async def survey(self, box: Mailbox) -> None:
         """Compare a mailbox with the source, and take over what differs; in the queue."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 
 from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
@@ -73,10 +72,8 @@ async def _prepare(account: Account) -> None:
 async def mailboxes(account: Account) -> list[MailboxInfo]:
     """Return every mailbox, as they are or were a moment ago."""
     if time.monotonic() - account.tree_checked > FRESH:
-        folders = await account.source.folders(account.name)
-        if _differs(account, folders):
-            async with account.changing():
-                await _compare_tree(account)
+        async with account.changing():
+            await _compare_tree(account)
         await _compare_subscriptions(account)
         boxes = list(account.boxes.values())
         stale = await account.source.stale([(account.name, box.key, box.cursor) for box in boxes])
@@ -86,10 +83,6 @@ async def mailboxes(account: Account) -> list[MailboxInfo]:
                     await account.fresh(box.id, now=True)
         account.tree_checked = time.monotonic()
     return [account.info(box) for box in account.boxes.values()]
-
-
-def _differs(account: Account, folders: Iterable[Folder]) -> bool:
-    return {(folder.key, folder.path) for folder in folders} != {(box.key, box.path) for box in account.boxes.values()}
 
 
 async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None = None) -> None:

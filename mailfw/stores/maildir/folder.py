@@ -178,7 +178,10 @@ class MaildirFolder:
             listing, signature = self._stable_listing()
             moved = _renumbered(known, entries) if entries is not None else set()
             expected = set(known.keys) - moved
-            fresh = self._number([base for base in listing if base not in expected], listing, entries or {})
+            new = [base for base in listing if base not in expected]
+            if new and entries is None:
+                entries = self._read_list()
+            fresh = self._number(new, listing, entries or {})
             changed = self._reflagged(known, listing)
             self._compact(listing)
         self._names, self._signature, self._compared = listing, signature, True
@@ -186,7 +189,9 @@ class MaildirFolder:
         return Survey(header.uid_validity, header.uid_next, fresh, changed, gone, str(signature))
 
     def _number(self, bases: Iterable[str], listing: Mapping[str, str], entries: Mapping[str, Entry]) -> list[Numbered]:
-        items = sorted(filter(None, (self._item(listing[base]) for base in bases)), key=lambda i: (i.received, i.key))
+        items = sorted(
+            filter(None, (self._item(base, listing[base]) for base in bases)), key=lambda i: (i.received, i.key)
+        )
         listed = [item for item in items if item.key in entries]
         new = [item for item in items if item.key not in entries]
         uids = self.uidlist.append([(item.key, {}) for item in new]) if new else []
@@ -194,7 +199,7 @@ class MaildirFolder:
         numbered += [_numbered(item, uid, {}) for item, uid in zip(new, uids, strict=True)]
         return sorted(numbered, key=lambda message: message.uid or 0)
 
-    def _item(self, name: str) -> Item | None:
+    def _item(self, base: str, name: str) -> Item | None:
         """Return what a new file is; None, and a line in the log, if it cannot be read."""
         try:
             octets = self._open(name)
@@ -209,7 +214,7 @@ class MaildirFolder:
             return None
         finally:
             octets.close()
-        return Item(base_of(name), octets.size, received, self.keywords.flags(letters_of(name)))
+        return Item(base, octets.size, received, self.keywords.flags(letters_of(name)))
 
     def _reflagged(self, known: Known, listing: Mapping[str, str]) -> dict[str, Flags]:
         """Return the messages whose letters are not those of the flags the index has."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -22,6 +24,9 @@ from mailfw.stores.maildir.uidvalidity import next_uid_validity
 
 log = Logger()
 
+#: This alone is meant to last (`mailfw.stores.maildir.uidvalidity`).
+_MARKER = re.compile(r"dovecot-uidvalidity\.[0-9a-f]{8}")
+
 #: A file in ``tmp/`` untouched for so long was left by a delivery that died: 36 hours by
 #: https://cr.yp.to/proto/maildir.html.
 ABANDONED = 36 * 3600
@@ -33,6 +38,8 @@ class MaildirRoot:
     def __init__(self, disk: Disk, root: str) -> None:
         self.disk = disk
         self.root = root
+        # Messages are opened and folders looked at while others change: there must be one object for each.
+        self._lock = threading.Lock()
         self._by_directory: dict[tuple[str, int], MaildirFolder] = {}
         self._by_key: dict[str, MaildirFolder] = {}
         self._paths: dict[str, Path] = {}
@@ -61,14 +68,19 @@ class MaildirRoot:
             self._make(f"{directory}/{name}")
 
     def _sweep(self) -> None:
-        oldest = time.time() - ABANDONED
-        for entry in os.scandir(f"{self.root}/tmp"):  # noqa: S108 -- the maildir's own
-            with suppress(FileNotFoundError, IsADirectoryError):
-                if entry.stat(follow_symlinks=False).st_mtime < oldest:
-                    self.disk.unlink(entry.path)
+        for (directory, _), _ in self._find():
+            self._sweep_drafts(directory)
         for entry in os.scandir(self.root):
             if entry.name.startswith(layout.ASIDE) and entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
+
+    def _sweep_drafts(self, directory: str) -> None:
+        """Remove what was never finished in a folder: messages, and control files with a process number."""
+        oldest = time.time() - ABANDONED
+        drafts = [*FilePath(directory, "tmp").glob("*"), *FilePath(directory).glob("dovecot-*.*[0-9]*")]
+        for draft in drafts:
+            if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
+                self.disk.unlink(str(draft))
 
     def remove(self) -> None:
         """Destroy the maildir and all in it; at once for those who look, however long the emptying takes."""
@@ -82,16 +94,18 @@ class MaildirRoot:
 
     def folders(self) -> list[Folder]:
         """Return every folder, giving a GUID to those that have none."""
-        found = dict(self._find())
-        self._by_directory = {place: self._by_directory.get(place) or self._open(place[0]) for place in found}
-        self._by_key, self._paths = {}, {}
-        for place, folder in self._by_directory.items():
-            key = folder.guid()
-            if key in self._by_key:
-                key = _give_new_guid(folder)
-            self._by_key[key] = folder
-            self._paths[key] = found[place]
-        return [Folder(key, path) for key, path in self._paths.items()]
+        with self._lock:
+            found = dict(self._find())
+            self._by_directory = {place: self._by_directory.get(place) or self._open(place[0]) for place in found}
+            by_key: dict[str, MaildirFolder] = {}
+            paths: dict[str, Path] = {}
+            for place, folder in self._by_directory.items():
+                key = folder.guid()
+                if key in by_key:
+                    key = _give_new_guid(folder)
+                by_key[key], paths[key] = folder, found[place]
+            self._by_key, self._paths = by_key, paths
+        return [Folder(key, path) for key, path in paths.items()]
 
     def _find(self) -> Iterator[tuple[tuple[str, int], Path]]:
         """Yield each folder's directory, by name and inode, and what path it stands for."""
