@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
-import functools
 import re
 
+from mailfw.mail import utf7
 from mailfw.mail.mailbox import Path
 
 DELIMITER = "/"
@@ -16,9 +15,6 @@ _COMPONENT_LIMIT = 255
 _DEPTH_LIMIT = 100
 _NAME_LIMIT = 2000
 
-# The Base64 of RFC 2045 with "," for "/", between "&" and "-"
-_SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
-_UNSHIFTED = re.compile(r"[^\x20-\x7e]+|&")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 # Control characters of C0 and C1, and the separators that would break a line elsewhere
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -38,48 +34,15 @@ def decode(octets: bytes) -> str:
         octets = b"INBOX" + octets[5:]
     if _PRINTABLE.fullmatch(octets) is None:
         raise BadName("A mailbox name must be in modified UTF-7, without 8-bit or control characters")
-    if b"&" not in octets:
-        return octets.decode("ascii")
-    name = _decode_shifted(octets)
-    # One name has one spelling: otherwise two clients would see two mailboxes where there is one.
-    if encode(name) != octets:
-        raise BadName("A mailbox name that is not in correct modified UTF-7")
-    return name
-
-
-def _decode_shifted(octets: bytes) -> str:
-    pieces = []
-    at = 0
-    while (shift := octets.find(b"&", at)) >= 0:
-        found = _SHIFTED.match(octets, shift)
-        if found is None:
-            raise BadName("A mailbox name with & that begins no modified UTF-7")
-        pieces.append(octets[at:shift].decode("ascii"))
-        pieces.append(_decode_base64(found[1]) if found[1] else "&")
-        at = found.end()
-    pieces.append(octets[at:].decode("ascii"))
-    return "".join(pieces)
-
-
-def _decode_base64(octets: bytes) -> str:
-    padded = octets.replace(b",", b"/") + b"=" * (-len(octets) % 4)
     try:
-        return binascii.a2b_base64(padded, strict_mode=True).decode("utf-16-be")
-    except (binascii.Error, UnicodeDecodeError):
-        raise BadName("A mailbox name with broken modified UTF-7") from None
+        return utf7.decode(octets.decode("ascii"))
+    except ValueError:
+        raise BadName("A mailbox name that is not in correct modified UTF-7") from None
 
 
-@functools.lru_cache(maxsize=1024)
 def encode(name: str) -> bytes:
     """Write a name in modified UTF-7.  A name that UTF-16 cannot hold is written as far as it can be."""
-    return _UNSHIFTED.sub(_encode_shifted, name).encode("ascii")
-
-
-def _encode_shifted(found: re.Match[str]) -> str:
-    if found[0] == "&":
-        return "&-"
-    octets = binascii.b2a_base64(found[0].encode("utf-16-be", "replace"), newline=False)
-    return "&" + octets.rstrip(b"=").replace(b"/", b",").decode("ascii") + "-"
+    return utf7.encode(name).encode("ascii")
 
 
 def to_path(name: str) -> Path:

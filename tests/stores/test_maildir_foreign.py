@@ -253,7 +253,7 @@ class ForeignTests(TestCase):
         self.assertEqual(await self.store.subscriptions(ANN), {("Work", "2026"), ("받은",)})
         await self.store.edit_mailbox(ANN, Subscribe(("a.b", "c")))
         text = (self.root / "subscriptions").read_text()
-        self.assertEqual(text, "V\t2\n\n&vBvHQA-\nWork\t2026\na.b\tc\n")
+        self.assertEqual(text, "V\t2\n\nWork\t2026\na.b\tc\n&vBvHQA-\n")
 
     # ------------------------------------------------------------ control files
 

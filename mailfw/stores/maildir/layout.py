@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 
+from mailfw.mail import utf7
 from mailfw.mail.failure import NameRefused
 from mailfw.mail.mailbox import INBOX, Path
-from mailfw.stores.maildir import utf7
 
 #: Made aside and renamed into place, or renamed away before they are emptied.
 ASIDE = "..mailfw-"

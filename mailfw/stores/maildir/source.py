@@ -35,7 +35,7 @@ from mailfw.interfaces import IContent
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import ILedgerSource, Known, Numbered, Staged, Survey
+from mailfw.stores.index.ledger import ILedgerSource, Known, Numbered, Outdated, Staged, Survey
 from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets, SmallContent
 from mailfw.stores.maildir.disk import Disk, full_is_no_space
 from mailfw.stores.maildir.folder import Arrival
@@ -113,9 +113,7 @@ class MaildirSource:
     # ------------------------------------------------------------ looking
 
     async def scan(self, account: str, folder: str, cursor: str | None) -> Scan:
-        """Return what the folder holds, unless nothing changed since `cursor`."""
-        if cursor is not None and not (await self.stale([(account, folder, cursor)]))[0]:
-            return Scan(cursor, (), (), complete=False)
+        """Return what the folder holds; the index asks `survey` instead."""
         self.forget(account, folder)
         survey = await self.survey(account, folder, Known(0, (), (), ()), None)
         return Scan(survey.cursor or "", [numbered.item for numbered in survey.fresh])
@@ -148,7 +146,11 @@ class MaildirSource:
         """Keep a message."""
         staged = await self.stage(account, content, received, None, None)
         try:
-            (numbered,) = await self.place(account, folder, [(staged, flags)])
+            try:
+                (numbered,) = await self.place(account, folder, [(staged, flags)])
+            except Outdated:
+                await self.survey(account, folder, Known(0, (), (), ()), None)
+                (numbered,) = await self.place(account, folder, [(staged, flags)])
         finally:
             await self.discard(account, [staged])
         return numbered.item
