@@ -246,6 +246,22 @@ class IMailStore(Interface):
         """Finish what is under way and let go of files and threads."""
 
 
+class IManyContents(Interface):
+    """
+    What a mail store may offer besides `IMailStore`: opening many messages at once.
+
+    Who reads whole mailboxes asks for it, and opens one message after the other where it is missing.
+    """
+
+    def contents(account: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+        """
+        Iterate, in batches, over messages that are opened as `IMailStore.content` does it, ascending.
+
+        An ``async def`` with ``yield``.  What it holds in memory is bounded, whatever is asked for.  The
+        caller closes all contents of a batch before asking for the next, and closes the iterator.
+        """
+
+
 # ---------------------------------------------------------------- keeping it, the small interface
 
 

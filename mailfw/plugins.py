@@ -13,7 +13,7 @@ from typing import Any
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
-from twisted.cred.strcred import findCheckerFactories, makeChecker
+from twisted.cred.strcred import StrcredException, findCheckerFactories, makeChecker
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import Attribute, Interface, implementer
@@ -30,19 +30,20 @@ class Point:
 
     `interface` is the dotted name of what a product provides: a drop-in imports this module in every Twisted
     program of the machine, so the interfaces are imported on use.  `parts` are the parameters that a factory
-    gets from us if it has them; all its others are options.
+    gets from us if it has them; all its others are options.  `keys` are what its table may have besides options.
     """
 
     interface: str
     meaning: str
     parts: tuple[str, ...] = ("site",)
+    keys: tuple[str, ...] = ("plugin",)
 
 
 #: Every point, in the order in which a message meets them.
 POINTS: Mapping[str, Point] = {
     "auth": Point("twisted.cred.checkers.ICredentialsChecker", "who may log in"),
     "directory": Point("mailfw.interfaces.IDirectory", "whose address is this", ("site", "accounts")),
-    "policy": Point("mailfw.interfaces.IDeliveryPolicy", "may mail pass"),
+    "policy": Point("mailfw.interfaces.IDeliveryPolicy", "may mail pass", keys=("plugin", "timeout", "on_failure")),
     "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory")),
     "courier": Point("mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store")),
     "store": Point("mailfw.interfaces.IMailStore", "where mail is kept"),
@@ -84,22 +85,35 @@ class Plugin:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A plug-in that was found and whose options are right; `make` is all that is left to do."""
+    """A plug-in that was found and whose options are right; `make` is all that is left to do.
+
+    `where` is the line of the configuration that asks for it, for refusals.
+    """
 
     point: str
     name: str
     factory: Callable[..., Any]
     options: Mapping[str, object] = field(default_factory=dict)
+    where: str = ""
 
     def make(self, **parts: object) -> Any:
         """Call the factory, with those of `parts` that it asks for, and verify the product.  Raises `PluginRefused`."""
         wanted = {name: part for name, part in parts.items() if name in _parameters(self.factory)}
         try:
             product = self.factory(**wanted, **self.options)
-        except (ValueError, TypeError, OSError) as reason:
-            raise PluginRefused(f"{self.point} plug-in {self.name!r} cannot start: {reason}") from reason
+        except (ValueError, TypeError, OSError, StrcredException) as reason:
+            raise PluginRefused(f"{self} cannot start: {str(reason) or type(reason).__name__}") from reason
         _verify(self, product)
         return product
+
+    @property
+    def points(self) -> list[str]:
+        """The points it may serve; which of several is known when its product is there."""
+        return self.point.split(" or ")
+
+    def __str__(self) -> str:
+        what = f"{self.point} plug-in {self.name!r}"
+        return f"{self.where}: {what}" if self.where else what
 
 
 def installed(*points: str) -> list[IMailfwPlugin]:
@@ -223,7 +237,7 @@ def _annotations(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def option_names(recipe: Recipe) -> list[str]:
     """Return what the configuration may give a factory."""
-    parts = {part for point in recipe.point.split(" or ") for part in POINTS[point].parts}
+    parts = {part for point in recipe.points for part in POINTS[point].parts}
     return [
         name
         for name, parameter in _parameters(recipe.factory).items()
@@ -261,7 +275,8 @@ def check_options(recipe: Recipe, texts: Mapping[str, str], values: Mapping[str,
     checked: dict[str, object] = {}
     for name, value in {**texts, **values}.items():
         if name not in known:
-            raise PluginRefused(unknown(f"option of {recipe.name!r}", name, known), name)
+            keys = [] if name in texts else [key for point in recipe.points for key in POINTS[point].keys]
+            raise PluginRefused(unknown(f"option of {recipe.name!r}", name, {*known, *keys}), name)
         convert = _from_text if name in texts and name not in values else _checked
         try:
             checked[name] = convert(value, annotations.get(name, object))
@@ -343,14 +358,12 @@ def interface_of(point: str) -> Any:
 
 def _verify(recipe: Recipe, product: Any) -> None:
     """Refuse a product that lacks a method, or has one that cannot be called as the interface says."""
-    points = recipe.point.split(" or ")
-    interfaces = [interface_of(point) for point in points]
+    interfaces = [interface_of(point) for point in recipe.points]
     provided = [interface for interface in interfaces if interface.providedBy(product)]
-    what = f"{recipe.point} plug-in {recipe.name!r}"
     if not provided:
         wanted = " or ".join(interface.__name__ for interface in interfaces)
-        raise PluginRefused(f"{what} makes a {type(product).__name__}, which does not say @implementer({wanted})")
+        raise PluginRefused(f"{recipe} makes a {type(product).__name__}, which does not say @implementer({wanted})")
     try:
         verifyObject(provided[0], product)
     except Invalid as broken:
-        raise PluginRefused(f"{what} is broken: {' '.join(str(broken).split())}") from broken
+        raise PluginRefused(f"{recipe} is broken: {' '.join(str(broken).split())}") from broken

@@ -157,9 +157,38 @@ class RefusalTests(Case):
         self.assertTrue(self.refusal(FULL, "hostname.x=1").startswith("--set hostname.x=1: hostname is no table"))
 
     def test_a_file_that_is_no_toml_or_not_there(self) -> None:
-        self.assertIn("FILE: ", self.refusal("hostname = \n"))
-        self.assertIn("line 1", self.refusal("hostname = \n"))
+        self.assertIn("FILE:1: ", self.refusal("hostname = \n"))
         self.assertRaises(ConfigurationRefused, Source.read, Path(self.mktemp()))
+
+    def test_what_tomllib_refuses_is_shown_with_its_line(self) -> None:
+        self.assertEqual(
+            self.refusal('hostname = "a.example"\nhostname = "b.example"\n'),
+            'FILE:2: Cannot overwrite a value: hostname = "b.example"',
+        )
+
+    def test_names_that_no_server_can_have(self) -> None:
+        for name in ("", "bad host", "mx.example.org\\r", "하늘.한국", "x" * 256):
+            self.assertIn("FILE:1: hostname must be", self.refusal(f'hostname = "{name}"'), name)
+        for domain in ("", "exa mple", "@example.org", ".example", "example..org", "xn--\\u0000"):
+            self.assertIn("FILE:1: domains: ", self.refusal(f'domains = ["{domain}"]'), domain)
+        right = self.configure('hostname = "mx_1.Example.org"\ndomains = ["하늘.한국", "xn--bcher-kva.example", "[::1]"]')
+        self.assertEqual((right.hostname, right.domains), ("mx_1.example.org", ("하늘.한국", "bücher.example", "[::1]")))
+
+    def test_amounts_that_are_none(self) -> None:
+        for amount in ("-1", "0", "nan", "inf"):
+            text = f'[[policy]]\nplugin = "size"\ntimeout = {amount}\n'
+            self.assertIn("FILE:3: policy.0.timeout must be greater than 0", self.refusal(text), amount)
+        self.assertIn("FILE:2: queue.lifetime must be", self.refusal("[queue]\nlifetime = inf"))
+
+    def test_a_mistyped_key_of_a_policy_hears_of_the_keys_beside_its_options(self) -> None:
+        path = self.file('[[policy]]\nplugin = "size"\non_falure = "accept"\n')
+        refused = self.assertRaises(ConfigurationRefused, read, path)
+        self.assertIn(":3: ", str(refused))
+        self.assertIn("did you mean 'on_failure'?", str(refused))
+
+    def test_an_option_in_the_plugins_name_is_refused_at_its_line(self) -> None:
+        path = self.file('[store]\n# where\nplugin = "maildir:pth=x"\n')
+        self.assertIn(f"{path}:3: ", str(self.assertRaises(ConfigurationRefused, read, path)))
 
     def test_a_plugin_and_its_options_are_refused_at_their_lines(self) -> None:
         for text, said in (

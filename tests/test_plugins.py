@@ -135,7 +135,7 @@ class RefusalTests(Case):
         self.assertIn("memory", self.refusal("auth", "memry"))
 
     def test_an_unknown_option_hears_the_known_ones(self) -> None:
-        said = "no option of 'everywhere' is called 'trise'; did you mean 'tries'? (there is: courier, hosts, share"
+        said = "no option of 'everywhere' is called 'trise'; did you mean 'tries'? (there is: courier, hosts, "
         self.assertTrue(self.refusal("router", "everywhere", trise=1).startswith(said))
         self.assertTrue(self.refusal("router", "everywhere:trise=1").startswith(said))
         self.assertIn("'site'", self.refusal("router", "everywhere:site=1"))

@@ -12,6 +12,7 @@ from typing import Any
 from mailfw.configuration.choices import read
 from mailfw.configuration.source import Place, Source
 from mailfw.options import check_endpoints
+from mailfw.service.assembly import make_judges, site_of
 from mailfw.service.first_start import check_certificates
 
 
@@ -24,10 +25,13 @@ def add_parsers(families: Any) -> None:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Say whether the configuration is right: keys, plug-ins, endpoints and certificates."""
-    source, configuration, _ = read(given.config, given.settings)
+    """Say whether the configuration is right: keys, endpoints, certificates, and plug-ins but stores and couriers."""
+    from twisted.internet import reactor
+
+    source, configuration, choices = read(given.config, given.settings)
     check_endpoints(source, configuration)
     check_certificates(source, configuration)
+    make_judges(choices, site_of(configuration, reactor))
     print(f"{source.file or 'The embedded default'}: right")
     return 0
 
@@ -61,7 +65,7 @@ def show_table(source: Source, place: Place, table: Any) -> Iterator[str]:
 
 def _key(source: Source, place: Place, value: object, meaning: str) -> Iterator[str]:
     yield from textwrap.wrap(meaning, 100, initial_indent="# ", subsequent_indent="# ")
-    origin = source.origin(place)
+    origin = source.origins.get(place, "default")  # a key beside given ones was not given itself
     if value is None:
         yield f"# {place[-1]} is not given"
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mailfw.configuration.keys import Choice, Configuration, PolicyChoice
@@ -49,6 +49,8 @@ def _recipes(source: Source, point: str, choices: Sequence[Choice]) -> tuple[Rec
 
 def _recipe(source: Source, place: Place, points: Sequence[str], choice: Choice | PolicyChoice) -> Recipe:
     try:
-        return resolve(points, choice.plugin, choice.options)
+        return replace(resolve(points, choice.plugin, choice.options), where=source.where(place))
     except PluginRefused as refused:
-        raise source.refuse((*place, refused.option) if refused.option else place, str(refused))
+        # An option that is no key of the table was written in the plug-in's name.
+        at = refused.option if refused.option is None or refused.option in choice.options else "plugin"
+        raise source.refuse((*place, at) if at else place, str(refused))

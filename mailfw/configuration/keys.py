@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from mailfw.mail.address import normalise_domain
 
 
 def _key(meaning: str, default: Any) -> Any:
@@ -15,10 +18,34 @@ def _key(meaning: str, default: Any) -> Any:
     return field(default_factory=made, metadata={"help": meaning})
 
 
+# sub-domain = Let-dig [Ldh-str]     RFC 5321 section 4.1.2, with the underscores that machines do have in their names;
+#                                    address-literal as a name of a machine that has no other
+_HOSTNAME = re.compile(
+    r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*|\[[0-9a-z.:]+\]", re.IGNORECASE
+)
+
+# sub-domain =/ U-label              RFC 6531 section 3.3
+_U_LABELS = re.compile(r"[^\W_]([\w-]*\w)?(\.[^\W_]([\w-]*\w)?)*")
+
+
+def is_hostname(name: str) -> bool:
+    """Whether a greeting can have this name; one in another alphabet is written in its A-labels (``xn--``)."""
+    return _HOSTNAME.fullmatch(name) is not None and len(name) <= 255  # RFC 5321 section 4.5.3.1.2
+
+
+def is_domain(name: str) -> bool:
+    """Whether mail can be for this domain, in whichever alphabet it is written."""
+    try:
+        name = normalise_domain(name)
+        return len(name) <= 255 and (is_hostname(name) or _U_LABELS.fullmatch(name) is not None)
+    except ValueError:
+        return False
+
+
 def own_hostname() -> str:
     """Return this machine's full name, or ``localhost`` where it has none that is fit for a greeting."""
     name = socket.getfqdn()
-    return name.lower() if "." in name and not name.endswith(".arpa") else "localhost"
+    return name.lower() if "." in name and not name.endswith(".arpa") and is_hostname(name) else "localhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

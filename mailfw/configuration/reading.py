@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mailfw.configuration.keys import Choice, Configuration, Listen, PolicyChoice
+from mailfw.configuration.keys import Choice, Configuration, Listen, PolicyChoice, is_domain, is_hostname
 from mailfw.configuration.source import Place, Source, dotted
 from mailfw.mail.address import normalise_domain
 from mailfw.plugins import unknown
@@ -45,19 +46,25 @@ def _only_given(source: Source, listen: Listen) -> Listen:
 
 def _check(source: Source, configuration: Configuration) -> None:
     """Refuse what every key by itself allows."""
+    if not is_hostname(configuration.hostname):
+        raise source.refuse(("hostname",), f"hostname must be a host's name in ASCII, not {configuration.hostname!r}")
     for position, domain in enumerate(configuration.domains):
-        try:
-            normalise_domain(domain)
-        except ValueError as reason:
-            raise source.refuse(("domains", position), str(reason))
+        if not is_domain(domain):
+            raise source.refuse(("domains", position), f"domains: {domain!r} is no domain name")
     if not configuration.domains:
         raise source.refuse(("domains",), "domains must name one domain at least")
     if (configuration.tls.certificate is None) != (configuration.tls.key is None):
         raise source.refuse(("tls",), "tls.certificate and tls.key go together")
     for table in ("limits", "queue"):
         for each in dataclasses.fields(getattr(configuration, table)):
-            if getattr(getattr(configuration, table), each.name) <= 0:
-                raise source.refuse((table, each.name), f"{table}.{each.name} must be greater than 0")
+            _check_amount(source, (table, each.name), getattr(getattr(configuration, table), each.name))
+    for position, policy in enumerate(configuration.policy):
+        _check_amount(source, ("policy", position, "timeout"), policy.timeout)
+
+
+def _check_amount(source: Source, place: Place, amount: float) -> None:
+    if not 0 < amount < math.inf:
+        raise source.refuse(place, f"{dotted(place)} must be greater than 0 and finite, not {amount}")
 
 
 def _table(source: Source, place: Place, values: Any, defaults: Any) -> Any:

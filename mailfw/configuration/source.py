@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,9 @@ class Source:
             self.values = tomllib.loads(text)
         except OSError as reason:
             raise ConfigurationRefused(f"{file}: {reason.strerror}") from reason
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        except tomllib.TOMLDecodeError as reason:
+            raise _no_toml(file, text, str(reason)) from reason
+        except UnicodeDecodeError as reason:
             raise ConfigurationRefused(f"{file}: {reason}") from reason
         self.origins = {place: f"{file}:{line}" for place, line in locate(text).items()}
 
@@ -80,15 +83,27 @@ class Source:
 
     def refuse(self, place: Place, reason: str) -> ConfigurationRefused:
         """Return what to raise for a key that is wrong."""
+        return ConfigurationRefused(f"{self.where(place)}: {reason}")
+
+    def where(self, place: Place) -> str:
+        """Return what tells a person where a key or a table is written."""
         origin = self.origin(place)
         if origin == "default":
             # A table that was never written by itself: the first of its keys says where it is.
             below = (self.origins[known] for known in self.origins if known[: len(place)] == place)
             origin = next(below, "default")
         if origin == "--set":
-            return ConfigurationRefused(f"--set {dotted(place)}: {reason}")
-        where = origin if origin != "default" else str(self.file or "configuration")
-        return ConfigurationRefused(f"{where}: {reason}")
+            return f"--set {dotted(place)}"
+        return origin if origin != "default" else str(self.file or "configuration")
+
+
+def _no_toml(file: Path, text: str, reason: str) -> ConfigurationRefused:
+    """Say as everywhere else which line it is, and show that line: `tomllib` names the place but not the key."""
+    lines = text.split("\n")
+    found = re.fullmatch(r"(.*) \(at line (\d+), column \d+\)", reason, re.DOTALL)
+    if found is None:
+        return ConfigurationRefused(f"{file}:{len(lines)}: {reason}")
+    return ConfigurationRefused(f"{file}:{found[2]}: {found[1]}: {lines[int(found[2]) - 1].strip()}")
 
 
 def dotted(place: Place) -> str:

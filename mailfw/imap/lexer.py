@@ -185,9 +185,12 @@ class Cursor:
         return self._decoded(self.astring())
 
     def list_mailbox(self) -> str:
-        """Take ``list-mailbox = 1*list-char / string``, decoded: a name with wildcards."""
+        """Take ``list-mailbox = 1*list-char / string``: a name with wildcards, as it was written."""
         found = self.match(_LIST)
-        return self._decoded(found[0] if found is not None else self.string())
+        try:
+            return names.pattern(found[0] if found is not None else self.string())
+        except names.BadName as bad:
+            raise BadSyntax(str(bad)) from None
 
     def _decoded(self, octets: bytes) -> str:
         try:

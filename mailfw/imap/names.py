@@ -40,6 +40,13 @@ def decode(octets: bytes) -> str:
         raise BadName("A mailbox name that is not in correct modified UTF-7") from None
 
 
+def pattern(octets: bytes) -> str:
+    """Read a name with wildcards, not decoded: one may stand in the middle of what modified UTF-7 has shifted."""
+    if _PRINTABLE.fullmatch(octets) is None:
+        raise BadName("A pattern must be in modified UTF-7, without 8-bit or control characters")
+    return octets.decode("ascii")
+
+
 def encode(name: str) -> bytes:
     """Write a name in modified UTF-7.  A name that UTF-16 cannot hold is written as far as it can be."""
     return utf7.encode(name).encode("ascii")

@@ -118,18 +118,21 @@ def flags(present: Flags, recent: bool = False) -> bytes:
     return f"({' '.join(words)})".encode("ascii", "replace")
 
 
-@functools.lru_cache(maxsize=1024)
 def internal_date(epoch: int) -> bytes:
     """Return a date-time in UTC, quoted; a time no calendar has becomes the epoch."""
-    try:
-        moment = time.gmtime(epoch)
-    except (OverflowError, OSError, ValueError):
-        moment = time.gmtime(0)
-    if not 0 < moment.tm_year < 10_000:
-        moment = time.gmtime(0)
+    minute, second = divmod(epoch, 60)
+    return b'"%b:%02d +0000"' % (_minute(minute), second) if _FIRST <= epoch <= _LAST else internal_date(0)
+
+
+#: The years 1 to 9999: there is no way to write others.
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+
+
+@functools.lru_cache(maxsize=4096)
+def _minute(minute: int) -> bytes:
+    moment = time.gmtime(60 * minute)
     return (
-        f'"{moment.tm_mday:2}-{_MONTHS[moment.tm_mon - 1]}-{moment.tm_year:04}'
-        f' {moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02} +0000"'
+        f"{moment.tm_mday:2}-{_MONTHS[moment.tm_mon - 1]}-{moment.tm_year:04} {moment.tm_hour:02}:{moment.tm_min:02}"
     ).encode("ascii")
 
 

@@ -69,18 +69,24 @@ def _collapse(text: str) -> list[str]:
 
 
 class _Matcher:
-    """The patterns of one request; the inbox is found in upper and lower case."""
+    """The patterns of one request, beside names as they are written; the inbox is found in upper and lower case."""
 
     def __init__(self, request: ListRequest) -> None:
-        wanted = [request.reference + pattern for pattern in request.patterns]
+        reference = names.encode(request.reference).decode("ascii")
+        wanted = [reference + pattern for pattern in request.patterns]
         self._patterns = [Pattern(text) for text in wanted]
-        self._inbox = [Pattern(text.upper()) for text in wanted]
+        self._below_inbox = [*self._patterns, *(Pattern(_first_in_capitals(text)) for text in wanted)]
         self.ends_in_percent = any(pattern.ends_in_percent for pattern in self._patterns)
 
     def matches(self, path: Path) -> bool:
-        name = names.from_path(path)
-        patterns = self._inbox if path == INBOX else self._patterns
+        name = names.encode(names.from_path(path)).decode("ascii")
+        patterns = self._below_inbox if path[:1] == INBOX else self._patterns
         return any(pattern.matches(name) for pattern in patterns)
+
+
+def _first_in_capitals(text: str) -> str:
+    first, delimiter, rest = text.partition(names.DELIMITER)
+    return first.upper() + delimiter + rest
 
 
 def superiors(paths: Iterable[Path]) -> set[Path]:

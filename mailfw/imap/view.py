@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailfw.imap.lexer import BadSyntax, SequenceSet
 from mailfw.mail.mailbox import SEEN, SYSTEM_FLAGS, Altered, Flags, Snapshot
+
+T = TypeVar("T")
 
 #: From so many expunged messages on, the arrays are made anew instead of closing gap after gap.
 _MANY = 32
@@ -115,6 +118,29 @@ class View:
         """Return a message's number, None if the client knows no such message."""
         at = bisect_left(self.uids, uid)
         return at + 1 if at < len(self.uids) and self.uids[at] == uid else None
+
+    def numbers_of(self, uids: Sequence[int]) -> Sequence[int]:
+        """Return the numbers of messages by ascending UID.  All must be in the view."""
+        if not uids:
+            return ()
+        first, count = bisect_left(self.uids, uids[0]), len(uids)
+        if first + count <= len(self.uids) and self.uids[first + count - 1] == uids[-1]:
+            return range(first + 1, first + 1 + count)
+        return [bisect_left(self.uids, uid) + 1 for uid in uids]
+
+    def worded_flags(self, numbers: Sequence[int], words: Callable[[Flags, bool], T]) -> list[T]:
+        """Return what `words` makes of the flags of messages by number, and of whether they are \\Recent."""
+        kinds, flags, uids = self._kinds, self._flags, self.uids
+        if self.recent_count:
+            return [words(kinds[flags[n - 1]], self.is_recent(uids[n - 1])) for n in numbers]
+        if len(numbers) < len(kinds):
+            return [words(kinds[flags[n - 1]], False) for n in numbers]
+        worded = [words(kind, False) for kind in kinds]
+        return [worded[flags[n - 1]] for n in numbers]
+
+    def without_gone(self, uids: Sequence[int]) -> Sequence[int]:
+        """Return those of `uids` that were not expunged, as far as the session knows."""
+        return [uid for uid in uids if uid not in self._gone] if self._gone else uids
 
     def flags_of(self, uid: int) -> Flags:
         """Return the flags a message has here.  Raises `KeyError` for one that is not in the view."""

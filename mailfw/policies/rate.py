@@ -11,7 +11,7 @@ from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
 from mailfw.mail.verdict import Defer, Verdict
-from mailfw.policies.patterns import network_of
+from mailfw.policies.patterns import network_of, read_ip
 from mailfw.site import Site
 
 #: Clients or accounts that one allowance keeps count of; the one not seen for longest is forgotten first.
@@ -112,11 +112,17 @@ class RateLimit:
         """Have no opinion."""
 
 
+def _client_name(address: str) -> str:
+    """An IPv4 address is one client, also where it came to an IPv6 socket."""
+    ip = read_ip(address) if ":" in address else None
+    return address if ip is None else str(ip) if ip.version == 4 else network_of(address)
+
+
 def _count(client: Client, of_accounts: Allowance, of_clients: Allowance, what: str) -> Verdict | None:
     if client.account is not None:
         wait = of_accounts.take(client.account)
     elif client.address:
-        wait = of_clients.take(network_of(client.address) if ":" in client.address else client.address)
+        wait = of_clients.take(_client_name(client.address))
     else:
         return None
     if not wait:

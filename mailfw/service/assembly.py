@@ -100,17 +100,10 @@ def assemble(
 ) -> Assembly:
     """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
     site = site_of(configuration, reactor)
+    judges = make_judges(choices, site, checkers)
+    directory, router, policies = judges.directory, judges.router, judges.policies
     store = make_store(choices.store, site)
-    checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
-    domain = default_domain(site)
-    accounts = [found for each in checkers if (found := account_list(each, reactor, domain)) is not None]
-    directory = choices.directory.make(site=site, accounts=accounts)
-    router = choices.router.make(site=site, directory=directory)
     couriers = {each.name: each.make(site=site, directory=directory, store=store) for each in choices.courier}
-    policies = Pipeline(
-        [Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy],
-        reactor,
-    )
     disk = Disk(reactor)
     spool = Spool(directory=site.data / "spool", disk=disk)
     schedule = Schedule(
@@ -128,14 +121,37 @@ def assemble(
     )
     delivery = Delivery(directory=directory, router=router, couriers=couriers)
     queue = QueueRunner(site=site, spool=spool, delivery=delivery, schedule=schedule)
-    portal = build_portal(MailRealm(store), checkers, domain)
+    portal = build_portal(MailRealm(store), judges.checkers, default_domain(site))
     sessions = make_sessions(Parts(configuration, certificates, portal, directory, router, policies, intake, reactor))
     factories: dict[str, IProtocolFactory] = {
         name: TLSMemoryBIOFactory(certificates, False, factory, reactor) if name in IMPLICIT_TLS else factory
         for name, factory in sessions.items()
     }
     factories["http"] = http_site(status)
-    return Assembly(checkers, store, queue, sessions, factories)
+    return Assembly(judges.checkers, store, queue, sessions, factories)
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """The plug-ins that answer questions; those that keep mail are not among them."""
+
+    checkers: Sequence[Any]
+    directory: IDirectory
+    router: IRouter
+    policies: IDeliveryPolicy
+
+
+def make_judges(choices: Choices, site: Site, checkers: Sequence[Any] = ()) -> Judges:
+    """Make them; nothing is written by it, so that a configuration can be tried.  Raises `PluginRefused`."""
+    checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
+    domain = default_domain(site)
+    accounts = [found for each in checkers if (found := account_list(each, site.reactor, domain)) is not None]
+    directory = choices.directory.make(site=site, accounts=accounts)
+    router = choices.router.make(site=site, directory=directory)
+    links = [
+        Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy
+    ]
+    return Judges(checkers, directory, router, Pipeline(links, site.reactor))
 
 
 def make_store(recipe: Recipe, site: Site) -> IMailStore:

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailfw.interfaces import IContent, IMailStore
+from mailfw.interfaces import IContent, IMailStore, IManyContents
 from mailfw.mail.failure import NoSuchAccount, StoreRefusal
 from mailfw.mail.mailbox import (
     INBOX,
@@ -32,11 +31,12 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.site import Site
-from mailfw.stores.index import operations, queries, reading, tree
+from mailfw.stores.index import operations, reading, tree
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.appends import Committer
 from mailfw.stores.index.database import Databases
 from mailfw.stores.index.plain import PlainSource, with_ledger
+from mailfw.stores.index.recent import PASSING, RecentRows, RowReader
 from mailfw.stores.threads import Threads, shielded
 
 log = Logger()
@@ -56,9 +56,22 @@ BATCH = 256
 class _Open:
     account: Account
     committer: Committer
+    rows: RowReader
 
 
-@implementer(IMailStore)
+def _close_all(opened: Sequence[tuple[int, IContent]]) -> Deferred[None]:
+    async def close() -> None:
+        for _, content in opened:
+            await content.close()
+
+    return Deferred.fromCoroutine(close())
+
+
+async def _itself(opened: _Open) -> _Open:
+    return opened
+
+
+@implementer(IMailStore, IManyContents)
 class IndexedStore:
     """
     Adds to any message source what `IMailStore` promises, by an index of one SQLite file for each account.
@@ -76,6 +89,9 @@ class IndexedStore:
         self._source = with_ledger(source, self._threads, patience)
         self._databases = Databases(index, self._threads, isinstance(self._source, PlainSource))
         self._accounts: OrderedDict[str, _Open] = OrderedDict()
+        self._recent = RecentRows()
+        self._calls = 0
+        self._last_call: Deferred[None] | None = None
         self._poll: Any = None
         self._polling: Deferred[None] | None = None
 
@@ -96,13 +112,18 @@ class IndexedStore:
         opened = self._accounts.get(account)
         if opened is None:
             state = Account(account, self._source, self._databases)
-            opened = self._accounts[account] = _Open(state, Committer(state))
+            opened = _Open(state, Committer(state), RowReader(state, self._recent))
+            self._accounts[account] = opened
             self._forget_some()
         self._accounts.move_to_end(account)
         opened.account.users += 1
+        self._calls += 1
         try:
             yield opened
         finally:
+            self._calls -= 1
+            if self._last_call is not None and not self._calls:
+                self._last_call.callback(None)
             opened.account.users -= 1
             if not opened.account.is_open and opened.account.is_idle and self._accounts.get(account) is opened:
                 del self._accounts[account]
@@ -123,6 +144,11 @@ class IndexedStore:
                     raise NoSuchAccount(f"there is no account {account}")
                 await tree.open_account(opened.account)
             return await work(opened)
+
+    async def _opened(self, account: str) -> _Open:
+        """Return an account that exists, for work that may be left half done."""
+        opened = self._accounts.get(account)
+        return opened if opened is not None and opened.account.is_open else await self._with(account, _itself)
 
     async def remove_account(self, account: str) -> None:
         """Destroy the account."""
@@ -167,15 +193,46 @@ class IndexedStore:
 
     async def rows(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[list[Row]]:
         """Iterate over what is known of messages."""
-        row = await self._with(account, lambda opened: reading.row_of(opened.account, mailbox))
+        opened = await self._opened(account)
         for start in range(0, len(uids), BATCH):
-            query = partial(queries.find_rows, row=row, uids=uids[start : start + BATCH], want=want)
-            if batch := await self._databases.read(account, query):
+            here = uids[start : start + BATCH]
+            if batch := await opened.rows.read(mailbox, here, want, keeps=len(uids) <= PASSING):
                 yield batch
 
     async def content(self, account: str, mailbox: str, uid: int) -> IContent | None:
         """Open one message."""
         return await self._with(account, lambda opened: reading.content(opened.account, mailbox, uid))
+
+    async def contents(
+        self, account: str, mailbox: str, uids: Sequence[int]
+    ) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+        """Open many messages; while the caller is busy with some, the next are read."""
+        key, batches = await self._with(account, lambda opened: reading.batches(opened.account, mailbox, uids))
+
+        def start(batch: Sequence[tuple[int, str]]) -> Deferred[list[tuple[int, IContent]]]:
+            return Deferred.fromCoroutine(self._open_all(account, mailbox, key, batch))
+
+        ahead = start(batches[0]) if batches else None
+        try:
+            for following in [*batches[1:], None]:
+                if ahead is not None:
+                    opened, ahead = await ahead, None
+                    ahead = start(following) if following else None
+                    yield opened
+        finally:
+            if ahead is not None:
+                ahead.addCallbacks(_close_all, lambda _: None)
+
+    async def _open_all(
+        self, account: str, mailbox: str, folder: str, batch: Sequence[tuple[int, str]]
+    ) -> list[tuple[int, IContent]]:
+        contents = await self._source.open_many(account, folder, [key for _, key in batch])
+        found: list[tuple[int, IContent]] = []
+        for (uid, _), content in zip(batch, contents, strict=True):
+            # One that is not where it was may only have moved.
+            if (there := content or await self.content(account, mailbox, uid)) is not None:
+                found.append((uid, there))
+        return found
 
     async def append(self, account: str, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """Add messages."""
@@ -257,8 +314,9 @@ class IndexedStore:
         self._poll = None
         if self._polling is not None:
             await self._polling
-        for opened in list(self._accounts.values()):
-            await opened.account.settled()
+        if self._calls:
+            self._last_call = Deferred()
+            await self._last_call
         self._accounts.clear()
         await self._databases.close()
         await self._source.close()

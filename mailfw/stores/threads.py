@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 log = Logger()
 P = ParamSpec("P")
@@ -20,29 +21,84 @@ SIZE = 12
 
 
 class Threads:
-    """Runs blocking work in threads of its own, started at the first use; `close` must follow."""
+    """
+    Runs blocking work in threads of its own, started as they are needed; `close` must follow.
+
+    What is done in several threads at nearly the same time wakes the reactor once.
+    """
 
     def __init__(self, reactor: Any, size: int = SIZE) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(0, size, "mailfw-store")
+        self._size = size
+        self._threads: list[threading.Thread] = []
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._under_way = 0
+        self._done: deque[tuple[Deferred[Any], Any]] = deque()
+        self._is_told = False
         self._trigger: Any = None
+        self._is_closed = False
 
     def run(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> Deferred[T]:
-        """Run `work` in a thread, and return what it returns or raises."""
-        if self._trigger is None:
+        """Run `work` in a thread, and return what it returns or raises.  Raises `RuntimeError` after `close`."""
+        if self._is_closed:
+            raise RuntimeError("the store is closed")
+        answer: Deferred[T] = Deferred()
+
+        def do() -> None:
+            try:
+                result: T | Failure = work(*args, **options)
+            except BaseException:
+                result = Failure()
+            self._tell(answer, result)
+
+        self._under_way += 1
+        if self._under_way > len(self._threads) < self._size:
             self._start()
-        return deferToThreadPool(self._reactor, self._pool, work, *args, **options)
+        self._work.put(do)
+        return answer
 
     def _start(self) -> None:
-        self._pool.start()
-        # Whoever forgets to close a store must not keep the process from ending.
-        self._trigger = self._reactor.addSystemEventTrigger("after", "shutdown", self._pool.stop)
+        if self._trigger is None:
+            # Whoever forgets to close a store must not keep the process from ending.
+            self._trigger = self._reactor.addSystemEventTrigger("after", "shutdown", self._stop)
+        thread = threading.Thread(target=self._serve, name=f"mailfw-store-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        while (do := self._work.get()) is not None:
+            do()
+
+    def _tell(self, answer: Deferred[Any], result: object) -> None:
+        """Leave a result for the reactor's thread; who does so first wakes it."""
+        self._done.append((answer, result))
+        if not self._is_told:
+            self._is_told = True
+            self._reactor.callFromThread(self._hear)
+
+    def _hear(self) -> None:
+        self._is_told = False  # before looking: what comes later wakes us again
+        while self._done:
+            answer, result = self._done.popleft()
+            self._under_way -= 1
+            if not answer.called:
+                answer.callback(result)
+
+    def _stop(self) -> None:
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._hear()
 
     def close(self) -> None:
         """Wait for what runs, and let the threads go."""
-        if self._trigger is not None and self._pool.started:
+        self._is_closed = True
+        if self._trigger is not None:
             self._reactor.removeSystemEventTrigger(self._trigger)
-            self._pool.stop()
+            self._trigger = None
+        self._stop()
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:

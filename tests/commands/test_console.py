@@ -149,6 +149,8 @@ class ConfigTests(Case):
             ('[listen]\nimap = ["tcp:143", "tpc:1"]\n', ":2: 'tpc:1' is no endpoint"),
             ('\n[tls]\ncertificate = "c.pem"\nkey = "k.pem"\n', ":2: "),
             ('[[policy]]\nplugin = "size"\noctets = "many"\n', ":3: 'size': octets must be an integer"),
+            ('\n[[policy]]\nplugin = "size"\noctets = 0\n', ":2: policy plug-in 'size' cannot start: octets must be"),
+            ('[[auth]]\nplugin = "memory:a"\n', ":1: auth plug-in 'memory' cannot start: "),
         ):
             path = self.file(text)
             code, out, err = self.run_command("--config", path, "config", "check")
@@ -171,6 +173,13 @@ class ConfigTests(Case):
             "# key is not given",
         ):
             self.assertIn(f"\n{line}\n", f"\n{out}")
+
+    def test_what_stands_beside_given_keys_is_a_default(self) -> None:
+        path = self.file('policy = [{plugin = "size"}]\n')
+        out = self.run_command("-c", path, "--set", 'policy.1={plugin="rate", period=3.5}', "config", "show")[1]
+        self.assertIn(f'plugin = "size"    # {path}:1\n', out)
+        self.assertIn("period = 3.5    # --set\n", out)
+        self.assertEqual(out.count("timeout = 10.0    # default\n"), 2)
 
     def test_what_is_shown_can_be_read_as_a_configuration(self) -> None:
         _, out, _ = self.run_command("--config", self.file(), "config", "show")

@@ -44,6 +44,21 @@ class Patterns(SynchronousTestCase):
             self.assertEqual(shown(names, pattern), expected, pattern)
         self.assertEqual(shown(names, "%", "a/"), ["a/b"])
 
+    def test_what_is_below_the_inbox_is_found_in_upper_and_lower_case(self) -> None:
+        names = infos("INBOX", "INBOX/box", "inland")
+        self.assertEqual(shown(names, "in*"), ["INBOX", "INBOX/box", "inland"])
+        self.assertEqual(shown(names, "Inbox/%"), ["INBOX/box"])
+        self.assertEqual(shown(names, "*x"), ["INBOX", "INBOX/box"])
+        self.assertEqual(shown(names, "INBOX/BOX"), [])
+
+    def test_wildcards_stand_between_the_letters_of_modified_utf7(self) -> None:
+        names = infos("a&b", "한/글", "한국")
+        self.assertEqual(shown(names, "&*"), ["한", "한/글", "한국"])
+        self.assertEqual(shown(names, "&1V%"), ["한", "한국"])
+        self.assertEqual(shown(names, "&1VxtbQ-"), ["한국"])
+        self.assertEqual(shown(names, "a&"), [])
+        self.assertEqual(shown(names, "%", "한/"), ["한/글"])
+
     @given(st.text("ab/*%", max_size=12), st.text("ab/", max_size=12))
     def test_they_match_what_a_regular_expression_would(self, pattern: str, name: str) -> None:
         expression = re.escape(pattern).replace(r"\*", ".*").replace("%", "[^/]*")

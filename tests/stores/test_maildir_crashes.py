@@ -228,6 +228,7 @@ def _without_paths(state: frozenset[Seen]) -> set[tuple[int, str, frozenset[str]
 
 #: Delivers numbered messages from many sides, and says which were acknowledged.
 CHILD = """
+import os
 import sys
 from pathlib import Path
 from twisted.internet import reactor
@@ -252,10 +253,13 @@ async def main():
         await store.open_account(account)
     for first in range(10):
         account = ("ann@example.org", "bob@example.org")[first % 2]
-        delivering = Deferred.fromCoroutine(deliver(store, account, first))
-        delivering.addErrback(lambda failure: failure.printTraceback(sys.stderr))
+        Deferred.fromCoroutine(deliver(store, account, first)).addErrback(fail)
 
-reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()))
+def fail(failure):
+    failure.printTraceback(sys.stderr)
+    os._exit(1)
+
+reactor.callWhenRunning(lambda: Deferred.fromCoroutine(main()).addErrback(fail))
 reactor.run()
 """
 

@@ -155,7 +155,16 @@ class UidListTests(SynchronousTestCase):
         self.assertEqual(lines, ["1 :a,S=3", "5 :b"])
 
     def test_no_header(self) -> None:
-        for text in ("", "\n", "2 V5\n", "3 N5 Gg\n1 :a\n", "3 V0 N1\n", "3 Vx N1\n"):
+        for text in (
+            "",
+            "\n",
+            "2 V5\n",
+            "3 N5 Gg\n1 :a\n",
+            "3 V0 N1\n",
+            "3 Vx N1\n",
+            "3 V5 N2147483647\n",
+            "3 V5 N1\n2147483646 :a\n",
+        ):
             self.path.write_text(text)
             self.assertEqual(UidList(Disk(), str(self.directory)).read(), {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mailfw.mail.mailbox import (
     Subscribe,
     Want,
 )
+from mailfw.stores.index.ledger import SourceBusy
 from mailfw.stores.maildir import dotlock, maildir
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import pause, read_all
@@ -336,9 +338,10 @@ class ForeignTests(TestCase):
         self.patch(dotlock, "PATIENCE", 0.2)
         await self.add()
         lock = self.root / "dovecot-uidlist.lock"
-        lock.write_text(f"{os.getppid()}:{dotlock.socket.gethostname()}")
-        await self.assertFailure(_deferred(self.add()), dotlock.LockBusy)
-        lock.write_text(f"{2**22 - 1}:{dotlock.socket.gethostname()}")
+        lock.write_text(f"{os.getppid()}:{socket.gethostname()}")
+        await self.assertFailure(_deferred(self.add()), SourceBusy)
+        self.assertEqual(len(await self.flags()), 1, "reading goes on")
+        lock.write_text(f"{2**22 - 1}:{socket.gethostname()}")
         await self.add()
         lock.write_text("1:elsewhere")
         os.utime(lock, (1, 1))

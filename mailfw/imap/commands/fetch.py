@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_fetch, responses
+from mailfw.imap.commands.contents import opened
 from mailfw.imap.commands.sections import PIECE, SectionReader, is_listed, listed_octets
 from mailfw.imap.grammar_fetch import Item, Section
 from mailfw.imap.lexer import Cursor
@@ -20,9 +23,12 @@ if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
 #: Answers are handed over in portions, for slow clients.
-_PORTION = 500
+_PORTION = 1000
 #: So many messages become \Seen together, before the first of them is sent.
 _OPENED = 50
+
+#: What ends the line of a message.
+_END = b")\r\n"
 
 _WANTS = {
     Item.ENVELOPE: Want.ENVELOPE,
@@ -53,66 +59,70 @@ async def fetch(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
 # ---------------------------------------------------------------- facts
 
 
-class _FactLine:
-    """Writes the facts of messages: one template for the line, and a way to each of its values."""
+class _FactLines:
+    """Writes the facts of messages: one template for all lines, and a way to each column of their values."""
 
     def __init__(self, view: View, facts: Sequence[Item]) -> None:
         self._view = view
-        self.template = b"* %%d FETCH (%b" % b" ".join(_TEMPLATES[item] for item in facts)
-        self._values = [_VALUES[item] for item in facts]
+        self._template = b"* %%d FETCH (%b" % b" ".join([_TEMPLATES[item] for item in facts])
+        self._columns = [_COLUMNS[item] for item in facts]
 
-    def __call__(self, row: Row) -> bytes:
-        view, uid = self._view, row.uid
-        return self.template % (view.number_of(uid), *[value(view, row) for value in self._values])
+    def of_uids(self, uids: Sequence[int], rows: Sequence[Row] = (), end: bytes = b"") -> list[bytes]:
+        """Return a line for each of these messages, by ascending UID; `rows` may be left out for UID and FLAGS."""
+        view, template = self._view, self._template + end
+        numbers = view.numbers_of(uids)
+        columns = [column(view, numbers, uids, rows) for column in self._columns]
+        return [template % values for values in zip(numbers, *columns, strict=True)]
+
+    def of_rows(self, rows: Sequence[Row], end: bytes = b"") -> list[bytes]:
+        """Return a line for each row."""
+        return self.of_uids([row.uid for row in rows], rows, end)
 
 
-def _flags(view: View, row: Row) -> bytes:
-    return responses.flags(view.flags_of(row.uid), view.is_recent(row.uid))
-
+_Column = Callable[[View, Sequence[int], Sequence[int], Sequence[Row]], Sequence[object]]
 
 _TEMPLATES = {item: item.value + (b" %d" if item in (Item.UID, Item.SIZE) else b" %b") for item in Item}
-_VALUES: dict[Item, Callable[[View, Row], object]] = {
-    Item.UID: lambda view, row: row.uid,
-    Item.FLAGS: _flags,
-    Item.DATE: lambda view, row: responses.internal_date(row.received),
-    Item.SIZE: lambda view, row: row.size,
-    Item.ENVELOPE: lambda view, row: row.envelope,
-    Item.BODY: lambda view, row: row.body,
-    Item.BODYSTRUCTURE: lambda view, row: row.bodystructure,
+_COLUMNS: dict[Item, _Column] = {
+    Item.UID: lambda view, numbers, uids, rows: uids,
+    Item.FLAGS: lambda view, numbers, uids, rows: view.worded_flags(numbers, responses.flags),
+    Item.DATE: lambda view, numbers, uids, rows: [responses.internal_date(row.received) for row in rows],
+    Item.SIZE: lambda view, numbers, uids, rows: [row.size for row in rows],
+    Item.ENVELOPE: lambda view, numbers, uids, rows: [row.envelope for row in rows],
+    Item.BODY: lambda view, numbers, uids, rows: [row.body for row in rows],
+    Item.BODYSTRUCTURE: lambda view, numbers, uids, rows: [row.bodystructure for row in rows],
 }
 
 
 async def _send_view(session: Session, facts: Sequence[Item], uids: Sequence[int]) -> int:
     """Send what the view knows, without asking the store."""
     view, stream = session.selected, session.stream
-    line = _FactLine(view, facts)
+    lines = _FactLines(view, facts)
     sent = 0
     for start in range(0, len(uids), _PORTION):
-        here = [uid for uid in uids[start : start + _PORTION] if not view.is_gone(uid)]
-        # No store is asked for rows of which only the UID counts.
-        stream.write(b"".join([line(Row(uid, 0, frozenset(), 0, 0, "")) + b")\r\n" for uid in here]))
+        here = view.without_gone(uids[start : start + _PORTION])
+        stream.write(b"".join(lines.of_uids(here, end=_END)))
         await stream.drain()
         await stream.give_way()
         sent += len(here)
     return sent
 
 
-async def _send_rows(session: Session, facts: Sequence[Item], uids: Sequence[int]) -> int:
+async def _send_rows(session: Session, facts: tuple[Item, ...], uids: Sequence[int]) -> int:
     view, stream = session.selected, session.stream
-    line = _FactLine(view, facts)
+    lines = _FactLines(view, facts)
     want = _want(facts)
     sent = 0
     async for rows in session.store.rows(session.account, view.mailbox_id, uids, want):
         for start in range(0, len(rows), _PORTION):
-            portion = rows[start : start + _PORTION]
-            stream.write(b")\r\n".join([*map(line, portion), b""]))
+            stream.write(b"".join(lines.of_rows(rows[start : start + _PORTION], _END)))
             await stream.drain()
             await stream.give_way()
         sent += len(rows)
     return sent
 
 
-def _want(facts: Sequence[Item]) -> Want:
+@functools.lru_cache(maxsize=256)
+def _want(facts: tuple[Item, ...]) -> Want:
     want = Want.NOTHING
     for item in facts:
         want |= _WANTS.get(item, Want.NOTHING)
@@ -125,11 +135,11 @@ def _want(facts: Sequence[Item]) -> Want:
 class _Sections:
     """Sends messages of which octets are asked."""
 
-    def __init__(self, session: Session, facts: Sequence[Item], sections: Sequence[Section]) -> None:
+    def __init__(self, session: Session, facts: tuple[Item, ...], sections: Sequence[Section]) -> None:
         self._session = session
         self._view = session.selected
         self._sections = sections
-        self._line = _FactLine(self._view, facts)
+        self._lines = _FactLines(self._view, facts)
         self._separator = b" " if facts else b""
         self._marks_seen = not session.read_only and not all(section.peek for section in sections)
         self._written = 0
@@ -152,8 +162,7 @@ class _Sections:
                 if self._is_listed:
                     sent += await self._send_listed(portion, seen)
                 else:
-                    for row in portion:
-                        sent += await self._send_opened(row, row.uid in seen)
+                    sent += await self._send_opened(portion, seen)
                 await session.stream.give_way()
         return sent
 
@@ -175,39 +184,39 @@ class _Sections:
     async def _send_listed(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
         """Send what the rows have, without opening a message."""
         lines: list[bytes] = []
-        for row in rows:
+        for row, line in zip(rows, self._lines.of_rows(rows, self._separator), strict=True):
             fields = row.fields or b""
             sections = [section.label + b" " + listed_octets(fields, section) for section in self._sections]
-            lines.append(self._line(row) + self._separator + b" ".join(sections) + self._end(row, row.uid in seen))
+            lines.append(line + b" ".join(sections) + self._end(row.uid, seen))
         self._session.stream.write(b"".join(lines))
         await self._session.stream.drain()
         return len(rows)
 
-    async def _send_opened(self, row: Row, tell_flags: bool) -> bool:
-        """Send one message, unless it is gone."""
-        session = self._session
-        content = await session.store.content(session.account, self._view.mailbox_id, row.uid)
-        if content is None:
-            return False
-        try:
-            await self._answer(row, content, tell_flags)
-        finally:
-            await content.close()
-        return True
+    async def _send_opened(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
+        """Send messages, and return how many: not those that are gone."""
+        lines = dict(zip([row.uid for row in rows], self._lines.of_rows(rows, self._separator), strict=True))
+        sent = 0
+        async with aclosing(opened(self._session, rows)) as messages:
+            async for row, content in messages:
+                await self._answer(row, content, lines[row.uid], self._end(row.uid, seen))
+                sent += 1
+        return sent
 
-    def _end(self, row: Row, tell_flags: bool) -> bytes:
-        return b" FLAGS " + _flags(self._view, row) + b")\r\n" if tell_flags else b")\r\n"
+    def _end(self, uid: int, seen: frozenset[int]) -> bytes:
+        if uid not in seen:
+            return _END
+        return b" FLAGS " + responses.flags(self._view.flags_of(uid), self._view.is_recent(uid)) + _END
 
-    async def _answer(self, row: Row, content: IContent, tell_flags: bool) -> None:
+    async def _answer(self, row: Row, content: IContent, line: bytes, end: bytes) -> None:
         stream = self._session.stream
         root = decode_parts(row.parts) if row.parts else None
         reader = SectionReader(stream, row, root, content, len(self._sections))
         try:
-            reader.write(self._line(row) + self._separator)
+            reader.write(line)
             for at, section in enumerate(self._sections):
                 reader.write(b" " + section.label + b" " if at else section.label + b" ")
                 await reader.send(section)
-            reader.write(self._end(row, tell_flags))
+            reader.write(end)
             reader.finish()
             self._written += row.size
             if self._written >= PIECE:

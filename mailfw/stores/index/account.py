@@ -14,7 +14,7 @@ from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox
 from mailfw.mail.mailbox import MailboxInfo, Path
 from mailfw.stores.index import queries
 from mailfw.stores.index.database import Databases
-from mailfw.stores.index.ledger import ILedgerSource, Numbered
+from mailfw.stores.index.ledger import ILedgerSource, Numbered, SourceBusy
 from mailfw.stores.index.mailbox import Mailbox, Messages
 from mailfw.stores.index.transaction import Transaction
 
@@ -116,7 +116,7 @@ class Account:
             box.tally, box.uid_validity, box.floor = row.tally, row.uid_validity, row.floor
             box.messages, box.cursor = messages, box.cursor and row.cursor
             if box.cursor is None or await self.is_stale(box):
-                await self._survey_if_room(box)
+                await self._try_survey(box)
             box.checked = time.monotonic()
         return box.messages
 
@@ -132,7 +132,7 @@ class Account:
                 async with self.changing(box):
                     box = self.box(id_)
                     if box.messages is not None:
-                        await self._survey_if_room(box)
+                        await self._try_survey(box)
                     await self.ready(box)
             box = self.box(id_)
             box.checked = time.monotonic()
@@ -150,12 +150,12 @@ class Account:
         """Whether another program may have changed the mailbox."""
         return (await self.source.stale([(self.name, box.key, box.cursor)]))[0]
 
-    async def _survey_if_room(self, box: Mailbox) -> None:
-        """Survey for readers, who on a full disk can go on with what the index has."""
+    async def _try_survey(self, box: Mailbox) -> None:
+        """Survey for readers: on a full disk, or where a folder is locked, they go on with what the index has."""
         try:
             await self.survey(box)
-        except NoSpace:
-            log.warn("no space to compare a mailbox of {account} with its source", account=self.name)  # noqa: G010 -- of Twisted
+        except (NoSpace, SourceBusy) as why:
+            log.warn("a mailbox of {account} cannot be compared now: {why!r}", account=self.name, why=why)  # noqa: G010
 
     async def survey(self, box: Mailbox) -> None:
         """Compare a mailbox with the source, and take over what differs; in the queue."""
@@ -219,8 +219,3 @@ class Account:
     def is_idle(self) -> bool:
         """Whether nobody would miss it."""
         return not self.users and not self.watchers and not self._lock.locked
-
-    async def settled(self) -> None:
-        """Wait until what waits now is done."""
-        await self._lock.acquire()
-        self._lock.release()

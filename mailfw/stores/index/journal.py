@@ -86,8 +86,12 @@ class Gaps(Sequence[int]):
 
 def positions(ordered: Sequence[int], wanted: Iterable[int]) -> list[int]:
     """Return where those of `wanted` that are in `ordered` are."""
+    asked = list(wanted)
+    first = bisect_left(ordered, asked[0]) if asked else 0
+    if asked and list(ordered[first : first + len(asked)]) == asked:
+        return list(range(first, first + len(asked)))
     found = []
-    for value in wanted:
+    for value in asked:
         place = bisect_left(ordered, value)
         if place < len(ordered) and ordered[place] == value:
             found.append(place)

@@ -7,13 +7,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mailfw.interfaces import IMessageSource
+from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.mailbox import Flags, Item, Path
 from mailfw.mail.summary import Summary
 
 
 class Outdated(Exception):
     """The folder must be surveyed before anything is added: another program has given UIDs there."""
+
+
+class SourceBusy(Exception):
+    """Another program has locked the folder and does not let go; trying again later helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,9 @@ class ILedgerSource(IMessageSource):
 
         Raises `Outdated`.
         """
+
+    async def open_many(account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Open messages as `open` does, in one visit to the disk; None for those that are gone."""
 
     async def summaries(account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages; None for those that are gone."""

@@ -89,6 +89,16 @@ class PlainSource:
             found: IContent = await source.open(account, folder, key)
             return found
 
+    async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Open messages."""
+        return [await self._open_if_there(account, folder, key) for key in keys]
+
+    async def _open_if_there(self, account: str, folder: str, key: str) -> IContent | None:
+        try:
+            return await self.open(account, folder, key)
+        except KeyError:
+            return None
+
     async def put(self, account: str, folder: str, content: IContent, flags: Flags, received: int) -> Item:
         """Keep a message."""
         async with self._turn(account) as source:

@@ -112,6 +112,9 @@ def find_vanished(connection: sqlite3.Connection, row: int, since: int) -> set[i
     return {uid for (uid,) in found}
 
 
+#: `Want.value` of what is there, date in seconds since the epoch, email id, and the columns of `Want` in their order.
+Lasting = tuple[int, int, str, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, int | None]
+
 _WANTED = (
     (Want.ENVELOPE, "envelope"),
     (Want.BODY, "body"),
@@ -120,6 +123,20 @@ _WANTED = (
     (Want.FIELDS, "fields"),
     (Want.SENT, "sent"),
 )
+
+
+def find_lasting(
+    connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want
+) -> list[tuple[int, Lasting]]:
+    """Return what lasts of messages, with the row of its summary."""
+    columns = ", ".join(name if flag in want else "NULL" for flag, name in _WANTED)
+    join = "JOIN email ON email.row = message.email" if want else ""
+    found = connection.execute(
+        f"SELECT email, {want.value}, received, email_id, {columns} FROM message {join} "  # noqa: S608 -- columns
+        "WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        (row, json.dumps(list(uids))),
+    )
+    return [(email, tuple(lasting)) for email, *lasting in found]
 
 
 def find_rows(connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want) -> list[Row]:

@@ -14,15 +14,14 @@ from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.journal import Gaps
 from mailfw.stores.index.mailbox import Mailbox, Messages
 
+#: Messages that are opened at once, and the octets they may have together; one that is larger is opened alone.
+OPENED = 128
+OCTETS = 512 * 1024
+
 
 async def mailbox(account: Account, id_: str) -> MailboxInfo:
     """Return one mailbox as it is now."""
     return account.info(await account.fresh(id_, now=True))
-
-
-async def row_of(account: Account, id_: str) -> int:
-    """Return a mailbox's row in the index."""
-    return account.box(id_).row
 
 
 async def snapshot(account: Account, id_: str, since: int) -> Snapshot:
@@ -58,6 +57,20 @@ def _changes(account: Account, box: Mailbox, messages: Messages, since: int, old
         [messages.flags[place] for place in places],
         vanished,
     )
+
+
+async def batches(account: Account, id_: str, uids: Sequence[int]) -> tuple[str, list[list[tuple[int, str]]]]:
+    """Return a mailbox's key, and the UIDs and keys of messages in batches that can be in memory at once."""
+    box, messages = await account.messages(id_)
+    found: list[list[tuple[int, str]]] = []
+    room = 0
+    for place in messages.places(uids):
+        if messages.sizes[place] > room or len(found[-1]) >= OPENED:
+            found.append([])
+            room = OCTETS
+        found[-1].append((messages.uids[place], messages.keys[place]))
+        room -= messages.sizes[place]
+    return box.key, found
 
 
 async def content(account: Account, id_: str, uid: int) -> IContent | None:

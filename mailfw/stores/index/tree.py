@@ -41,6 +41,8 @@ from mailfw.stores.index.transaction import mailbox_columns
 
 async def open_account(account: Account) -> None:
     """Make the account ready for use, with what a new one starts with."""
+    if account.is_open:
+        return
     async with account.changing():
         if account.is_open:
             return
@@ -51,7 +53,7 @@ async def open_account(account: Account) -> None:
         if not state.is_prepared:
             await _prepare(account)
         await _compare_subscriptions(account)
-        account.is_open = True
+        account.is_open, account.tree_checked = True, time.monotonic()
 
 
 async def _prepare(account: Account) -> None:

@@ -130,7 +130,7 @@ class FileContent:
         """Close the file."""
         octets, self._octets = self._octets, None
         if octets is not None:
-            await self._threads.run(octets.close)
+            octets.close()
 
     def __del__(self) -> None:
         if self._octets is not None:

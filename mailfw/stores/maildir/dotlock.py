@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mailfw.stores.index.ledger import SourceBusy
 from mailfw.stores.maildir.disk import Disk
 
 #: How long to wait for a lock.  Longer, and a few locked mailboxes would hold every thread of the store.
@@ -20,20 +21,16 @@ STALE = 120.0
 _held: set[str] = set()
 
 
-class LockBusy(Exception):
-    """Another program holds a lock and does not let go; trying again later helps."""
-
-
 @contextmanager
 def dotlock(disk: Disk, path: str) -> Iterator[None]:
-    """Hold the lock file `path`.  Blocks; raises `LockBusy`.  Threads of one account must not compete for it."""
+    """Hold the lock file `path`.  Blocks; raises `SourceBusy`.  Threads of one account must not compete for it."""
     until = time.monotonic() + PATIENCE
     while not _take(disk, path):
         if _is_abandoned(path):
             with suppress(FileNotFoundError):
                 disk.unlink(path)
         elif time.monotonic() > until:
-            raise LockBusy(path)
+            raise SourceBusy(path)
         else:
             time.sleep(0.01)
     _held.add(path)

@@ -130,10 +130,15 @@ class MaildirSource:
 
     async def open(self, account: str, folder: str, key: str) -> IContent:
         """Open a message; a small one is read at once."""
-        octets = await self._run(_opened, self._account(account), folder, key)
-        if isinstance(octets, bytes):
-            return SmallContent(octets)
-        return FileContent(self._threads, octets)
+        return self._content(await self._run(_opened, self._account(account), folder, key))
+
+    async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Open messages in one visit to a thread."""
+        found = await self._run(_all_opened, self._account(account), folder, keys)
+        return [None if each is None else self._content(each) for each in found]
+
+    def _content(self, octets: Octets | bytes) -> IContent:
+        return SmallContent(octets) if isinstance(octets, bytes) else FileContent(self._threads, octets)
 
     async def summaries(self, account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages."""
@@ -266,6 +271,16 @@ def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:
         return octets.read(0, octets.size)
     finally:
         octets.close()
+
+
+def _all_opened(maildir: MaildirRoot, folder: str, keys: Sequence[str]) -> list[Octets | bytes | None]:
+    found: list[Octets | bytes | None] = []
+    for key in keys:
+        try:
+            found.append(_opened(maildir, folder, key))
+        except KeyError:
+            found.append(None)
+    return found
 
 
 def _summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:

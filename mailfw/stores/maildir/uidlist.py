@@ -23,6 +23,9 @@ from mailfw.stores.maildir.dotlock import dotlock
 from mailfw.stores.maildir.names import base_of
 
 NAME = "dovecot-uidlist"
+#: A list whose next UID is above this is given up for a new one, with a new UIDVALIDITY: `UID_LIMIT` is near.
+LAST_USABLE = UID_LIMIT - 2**20
+
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 
@@ -49,7 +52,7 @@ class Header:
 
 
 def parse_header(line: str) -> Header | None:
-    """Read the first line, of version 3 or 1; None if it is neither or lacks the UIDVALIDITY."""
+    """Read the first line, of version 3 or 1; None if it is of no use."""
     version, *words = line.split(" ")
     if version == "1" and len(words) >= 2:
         words = [f"V{words[0]}", f"N{words[1]}"]
@@ -58,6 +61,8 @@ def parse_header(line: str) -> Header | None:
     fields = {word[0]: word[1:] for word in words if word}
     validity, following = fields.get("V", ""), fields.get("N", "1")
     if not _NUMBER.fullmatch(validity) or not _NUMBER.fullmatch(following) or not 0 < int(validity) < 2**32:
+        return None
+    if int(following) > LAST_USABLE:
         return None
     others = [word for word in words if word and word[0] not in "VNG"]
     return Header(int(validity), max(1, int(following)), fields.get("G", ""), others)
@@ -121,6 +126,9 @@ class UidList:
         found = filter(None, (parse_line(line.rstrip("\r"), first[:1]) for line in whole))
         entries = dict(found)
         highest = max((entry.uid for entry in entries.values()), default=0)
+        if highest >= LAST_USABLE:
+            self.header = None
+            return {}
         self.header.uid_next = max(self.header.uid_next, highest + 1)
         self.lines = len(whole)
         if first[:1] != "3" or not self.header.guid or rest[-1:] not in ([""], []):

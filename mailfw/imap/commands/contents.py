@@ -1,0 +1,41 @@
+"""Opening the messages that a command needs, several at once where the store can."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from mailfw.interfaces import IContent, IManyContents
+from mailfw.mail.mailbox import Row
+
+if TYPE_CHECKING:
+    from mailfw.imap.server import Session
+
+
+async def opened(session: Session, rows: Sequence[Row]) -> AsyncGenerator[tuple[Row, IContent], None]:
+    """
+    Iterate over messages and their octets; those that are gone are left out.
+
+    Each content is closed for the caller, who must close the iterator (`contextlib.aclosing`).
+    """
+    rows_by_uid = {row.uid: row for row in rows}
+    async for batch in _batches(session, list(rows_by_uid)):
+        try:
+            for uid, content in batch:
+                yield rows_by_uid[uid], content
+        finally:
+            for _, content in batch:
+                await content.close()
+
+
+async def _batches(session: Session, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+    store, account, mailbox = session.store, session.account, session.selected.mailbox_id
+    if IManyContents.providedBy(store):
+        many: IManyContents = store
+        async for batch in many.contents(account, mailbox, uids):
+            yield batch
+        return
+    for uid in uids:
+        content = await store.content(account, mailbox, uid)
+        if content is not None:
+            yield [(uid, content)]

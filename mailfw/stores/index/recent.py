@@ -1,0 +1,141 @@
+"""What lasts of the rows read lately, kept in memory: a message's summary, date and email id never change."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from mailfw.mail.mailbox import Row, Want
+from mailfw.stores.index import queries
+from mailfw.stores.index.account import Account
+from mailfw.stores.index.mailbox import Messages
+from mailfw.stores.index.queries import Lasting
+
+#: What is kept for all accounts together, in octets.
+CAPACITY = 32 * 2**20
+
+#: What a row costs besides its octets: objects, and its place in a dict.
+_OVERHEAD = 400
+
+#: More messages than this, asked for at once, pass by: one look through a very large mailbox would push out all else.
+PASSING = 20_000
+
+_ENVELOPE, _BODY, _BODYSTRUCTURE = Want.ENVELOPE.value, Want.BODY.value, Want.BODYSTRUCTURE.value
+_PARTS, _FIELDS, _SENT = Want.PARTS.value, Want.FIELDS.value, Want.SENT.value
+
+
+class RecentRows:
+    """
+    Keeps what lasts of rows, by numbers of the caller's, in two generations: finding one costs a look in a dict.
+
+    When the young have half the capacity they become the old; old ones nobody asked for meanwhile are forgotten.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._half = capacity // 2
+        self._young: dict[int, Lasting] = {}
+        self._old: dict[int, Lasting] = {}
+        self._weight = 0
+
+    def find(self, number: int, want: int) -> Lasting | None:
+        """Return a row that has at least what is wanted."""
+        found = self._young.get(number)
+        if found is None:
+            found = self._old.get(number)
+            if found is None:
+                return None
+            self._add(number, found)
+        return found if not want & ~found[0] else None
+
+    def keep(self, number: int, row: Lasting) -> Lasting:
+        """Keep a row, joined with what was kept of it; returns that."""
+        before = self.find(number, 0)
+        if before is not None:
+            row = _joined(before, row)
+        self._add(number, row)
+        return row
+
+    def _add(self, number: int, row: Lasting) -> None:
+        self._young[number] = row
+        self._weight += _OVERHEAD + sum([len(column) for column in row[3:8] if column is not None])
+        if self._weight > self._half:
+            self._old, self._young, self._weight = self._young, {}, 0
+
+
+def _joined(one: Lasting, other: Lasting) -> Lasting:
+    columns = [before if after is None else after for before, after in zip(one[3:], other[3:], strict=True)]
+    return (one[0] | other[0], *one[1:3], *columns)  # type: ignore[return-value] # mypy cannot count columns
+
+
+class RowReader:
+    """Reads the rows of one account, for as long as its state is in memory: rows of summaries may change after."""
+
+    def __init__(self, account: Account, recent: RecentRows) -> None:
+        self._account = account
+        self._recent = recent
+        self._first_number = next(_readers) << 48
+
+    async def read(self, id_: str, uids: Sequence[int], want: Want, keeps: bool = True) -> list[Row]:
+        """
+        Return the rows of messages, ascending.  Raises `NoSuchMailbox`.
+
+        A mailbox that is not in memory is not read for the sake of a few rows.
+        """
+        account = self._account
+        box = account.box(id_)
+        if box.messages is None:
+            return await account.databases.read(
+                account.name, partial(queries.find_rows, row=box.row, uids=uids, want=want)
+            )
+        lasting, missing = self._find(box.messages, uids, want)
+        if missing:
+            query = partial(queries.find_lasting, row=box.row, uids=missing, want=want)
+            for email, found in await account.databases.read(account.name, query):
+                lasting[email] = self._recent.keep(self._first_number + email, found) if keeps else found
+            if account.box(id_).messages is not box.messages or box.messages is None:
+                return await self.read(id_, uids, want, keeps)
+        return _rows(box.messages, uids, lasting, want)
+
+    def _find(self, messages: Messages, uids: Sequence[int], want: Want) -> tuple[dict[int, Lasting], list[int]]:
+        """Return what is kept of messages, by the row of the summary, and the UIDs of which nothing is."""
+        find, first, asked = self._recent.find, self._first_number, want.value
+        lasting, missing = dict[int, Lasting](), list[int]()
+        for place in messages.places(uids):
+            email = messages.emails[place]
+            found = find(first + email, asked)
+            if found is None:
+                missing.append(messages.uids[place])
+            else:
+                lasting[email] = found
+        return lasting, missing
+
+
+_readers = itertools.count()
+
+
+def _rows(messages: Messages, asked_uids: Sequence[int], lasting: Mapping[int, Lasting], want: Want) -> list[Row]:
+    """Return rows: what lasts, by the row of the summary, and what the messages are now."""
+    asked = want.value
+    envelope, body, bodystructure = asked & _ENVELOPE, asked & _BODY, asked & _BODYSTRUCTURE
+    parts, fields, sent = asked & _PARTS, asked & _FIELDS, asked & _SENT
+    uids, modseqs, flags = messages.uids, messages.modseqs, messages.flags
+    sizes, emails = messages.sizes, messages.emails
+    return [
+        Row(
+            uids[place],
+            modseqs[place],
+            flags[place],
+            sizes[place],
+            kept[1],
+            kept[2],
+            kept[3] if envelope else None,
+            kept[4] if body else None,
+            kept[5] if bodystructure else None,
+            kept[6] if parts else None,
+            kept[7] if fields else None,
+            kept[8] if sent else None,
+        )
+        for place in messages.places(asked_uids)
+        if (kept := lasting.get(emails[place])) is not None
+    ]
