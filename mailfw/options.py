@@ -61,6 +61,12 @@ class Options(AuthOptionMixin, usage.Options):
         return [with_octets(checker) for checker in self.get("credCheckers", [])]
 
     @property
+    def is_daemon(self) -> bool:
+        """Whether twistd leaves the terminal."""
+        above: Any = self.parent or {}
+        return not above.get("nodaemon", True)
+
+    @property
     def owner(self) -> tuple[int | None, int | None]:
         """The uid and gid that twistd will change to, None for what stays."""
         above: Any = self.parent or {}

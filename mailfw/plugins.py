@@ -14,6 +14,7 @@ from typing import Any
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import StrcredException, findCheckerFactories, makeChecker
+from twisted.logger import Logger
 from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import Attribute, Interface, implementer
@@ -21,6 +22,8 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from mailfw.site import Site
+
+log = Logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,9 @@ class Recipe:
             product = self.factory(**wanted, **self.options)
         except (ValueError, TypeError, OSError, StrcredException) as reason:
             raise PluginRefused(f"{self} cannot start: {str(reason) or type(reason).__name__}") from reason
+        except Exception as fault:
+            log.failure("{plugin} has a fault", plugin=str(self))  # its author needs the traceback
+            raise PluginRefused(f"{self} cannot start: {type(fault).__name__}: {fault}") from fault
         _verify(self, product)
         return product
 
@@ -121,6 +127,15 @@ def installed(*points: str) -> list[IMailfwPlugin]:
     order = list(POINTS)
     found = [plugin for plugin in getPlugins(IMailfwPlugin) if plugin.point in (points or order)]
     return sorted(found, key=lambda plugin: (order.index(plugin.point), plugin.name))
+
+
+def misplaced() -> list[str]:
+    """Say of each plug-in for a point that does not exist which it may have meant."""
+    return [
+        f"{plugin.name} ({plugin.factory}): {unknown('plug-in point', plugin.point, POINTS)}"
+        for plugin in getPlugins(IMailfwPlugin)
+        if plugin.point not in POINTS
+    ]
 
 
 def find(point: str | Sequence[str], spec: str, site: Site, **options: object) -> Any:

@@ -171,8 +171,12 @@ class RefusalTests(Case):
             self.assertIn("FILE:1: hostname must be", self.refusal(f'hostname = "{name}"'), name)
         for domain in ("", "exa mple", "@example.org", ".example", "example..org", "xn--\\u0000"):
             self.assertIn("FILE:1: domains: ", self.refusal(f'domains = ["{domain}"]'), domain)
-        right = self.configure('hostname = "mx_1.Example.org"\ndomains = ["하늘.한국", "xn--bcher-kva.example", "[::1]"]')
-        self.assertEqual((right.hostname, right.domains), ("mx_1.example.org", ("하늘.한국", "bücher.example", "[::1]")))
+        right = self.configure(
+            'hostname = "mx_1.Example.org"\ndomains = ["하늘.한국", "xn--bcher-kva.example", "[::1]"]'
+        )
+        self.assertEqual(
+            (right.hostname, right.domains), ("mx_1.example.org", ("하늘.한국", "bücher.example", "[::1]"))
+        )
 
     def test_amounts_that_are_none(self) -> None:
         for amount in ("-1", "0", "nan", "inf"):

@@ -64,6 +64,10 @@ def failing() -> Any:
     raise OSError("no such machine")
 
 
+def faulty() -> Any:
+    raise KeyError("boom")
+
+
 HERE = __name__
 PLUGINS = [
     Plugin("router", "everywhere", f"{HERE}.Everywhere", "Sends all mail on."),
@@ -71,6 +75,8 @@ PLUGINS = [
     Plugin("router", "wrongway", f"{HERE}.WrongWay", "Has another signature."),
     Plugin("router", "needy", f"{HERE}.needy", "Needs an option."),
     Plugin("router", "failing", f"{HERE}.failing", "Cannot start."),
+    Plugin("router", "faulty", f"{HERE}.faulty", "Has a fault."),
+    Plugin("rooter", "elsewhere", f"{HERE}.Everywhere", "Is for no point."),
     Plugin("router", "missing", "nothing.is.here", "Is not there."),
     Plugin("router", "twice", f"{HERE}.Everywhere", "One."),
     Plugin("router", "twice", f"{HERE}.Nowhere", "Another."),
@@ -129,7 +135,7 @@ class RefusalTests(Case):
         self.assertEqual(
             self.refusal("router", "everywere"),
             "no router plug-in is called 'everywere'; did you mean 'everywhere'? "
-            "(there is: everywhere, failing, missing, needy, nowhere, twice, wrongway)",
+            "(there is: everywhere, failing, faulty, missing, needy, nowhere, twice, wrongway)",
         )
         self.assertIn("(there is: none)", self.refusal("store", "x"))
         self.assertIn("memory", self.refusal("auth", "memry"))
@@ -163,6 +169,14 @@ class RefusalTests(Case):
         self.assertIn("cannot import", self.refusal("router", "python:mailfw.nothing"))
         self.assertIn("cannot be called", self.refusal("router", "python:mailfw.__version__"))
         self.assertIn("router plug-in 'failing' cannot start: no such machine", self.refusal("router", "failing"))
+
+    def test_a_fault_of_a_factory_is_named_and_its_traceback_logged(self) -> None:
+        self.assertEqual(self.refusal("router", "faulty"), "router plug-in 'faulty' cannot start: KeyError: 'boom'")
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_a_plugin_for_no_point_hears_of_the_nearest(self) -> None:
+        [said] = plugins.misplaced()
+        self.assertIn("no plug-in point is called 'rooter'; did you mean 'router'?", said)
 
     def test_two_of_one_name(self) -> None:
         self.assertIn(f"{HERE}.Everywhere and {HERE}.Nowhere", self.refusal("router", "twice"))

@@ -232,6 +232,22 @@ class RunnerTests(Case):
         self.assertEqual(owners, {nobody.pw_uid})
         self.assertEqual(Path(f"/proc/{server.process.pid}").stat().st_uid, nobody.pw_uid)
 
+    def test_another_user_gets_the_accounts_that_root_has_made(self) -> None:
+        if os.getuid() != 0:
+            raise SkipTest("only root can become another user")
+        data = self.folder / "var"
+        settings = [f"--set=data={data}", "--set=domains=['example.org']"]
+        added = run("mailfw", *settings, "user", "add", "ann", input="secret\n")
+        self.assertEqual((added.returncode, added.stderr), (0, ""))
+        self.folder.parent.chmod(0o755)
+        self.folder.chmod(0o755)
+        server = self.start(
+            *settings, *listen_anywhere("smtp"), program=("twistd", "-n", "--pidfile=", "--uid", "nobody")
+        )
+        self.deliver(server, "ann@example.org")
+        nobody = pwd.getpwnam("nobody").pw_uid
+        self.assertEqual({path.stat().st_uid for path in (data, *data.rglob("*"))}, {nobody})
+
     def test_as_a_daemon(self) -> None:
         self.folder.mkdir(parents=True)
         arguments = ["--pidfile=pid", "--logfile=log", "mailfw", *ANN, *listen_anywhere("smtp")]
@@ -314,6 +330,17 @@ class RefusalTests(Case):
             said = self.refusal(*ANN, *listen_anywhere(), f'--set=listen.imap=["{endpoint}"]')
         self.assertIn(f"mailfw: listen.imap: {endpoint}: Address already in use", said)
         self.assertNotIn("Traceback", said)
+
+    def test_who_starts_a_daemon_hears_that_it_could_not(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "taken").write_text("")
+        for setting, reason in (("data=taken", "data directory"), ("listen.lmtp=['unix:none/sock']", "listen.lmtp")):
+            arguments = ["--pidfile=pid", "--logfile=log", "mailfw", *ANN, *listen_anywhere(), "--set", setting]
+            done = run("twistd", *arguments, cwd=self.folder)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"DaemonCannotStart: {reason}", done.stderr)
+            self.assertIn(reason, (self.folder / "log").read_text())
+            self.assertFalse((self.folder / "pid").exists())
 
     def test_a_certificate_that_is_not_there(self) -> None:
         said = self.refusal(*ANN, *listen_anywhere(), "--set=tls.certificate=c.pem", "--set=tls.key=k.pem")

@@ -17,6 +17,7 @@ from mailfw.plugins import (
     describe_options,
     installed,
     load,
+    misplaced,
     usable_checker,
 )
 
@@ -36,6 +37,8 @@ def show(given: argparse.Namespace) -> int:
             print("\n".join(_describe(plugin)))
         checkers = _checkers() if name == "auth" else []
         print("\n".join(checkers) if checkers else "" if plugins else "  nothing", end="\n\n" if checkers else "\n")
+    for refusal in misplaced():
+        print(f"BROKEN: {refusal}")
     return 0
 
 

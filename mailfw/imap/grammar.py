@@ -333,13 +333,18 @@ def store(cursor: Cursor) -> Store:
 
 
 def permanent_flags(flags: list[str]) -> Flags:
-    """Check flags that a client wants kept.  \\Recent is passed over: clients give back what they were shown."""
+    """
+    Check flags that a client wants kept.
+
+    \\Recent is passed over: clients give back what they were shown.  Keywords that differ only in case are one
+    (RFC 5788 section 3), in the spelling that comes first.
+    """
     if len(flags) > _FLAGS_LIMIT or any(len(flag) > _KEYWORD_LIMIT for flag in flags):
         raise BadSyntax("More flags, or longer ones, than a message can have")
     for flag in flags:
         if flag.startswith("\\") and flag not in SYSTEM_FLAGS and flag != "\\Recent":
             raise BadSyntax(f"There is no flag {flag}")
-    return frozenset(flags) - {"\\Recent"}
+    return frozenset({flag.lower(): flag for flag in reversed(flags)}.values()) - {"\\Recent"}
 
 
 def copy(cursor: Cursor) -> tuple[SequenceSet, str]:

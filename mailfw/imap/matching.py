@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import functools
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from mailfw.imap.grammar_search import (
     When,
 )
 from mailfw.imap.view import View
-from mailfw.mail.fields import field_value, split_fields
+from mailfw.mail.fields import split_fields, unfold
 from mailfw.mail.mailbox import Flags, Row
 from mailfw.mail.summary import LISTED_FIELDS
 from mailfw.mail.text import fold
@@ -58,18 +60,37 @@ class Known:
     header: bytes = b""
     in_body: frozenset[str] = frozenset()
     in_text: frozenset[str] = frozenset()
-    _raw: dict[bytes, list[bytes]] | None = field(default=None, repr=False)
     _values: dict[bytes, list[str]] = field(default_factory=dict, repr=False)
 
     def values(self, name: bytes) -> list[str]:
         """Return the decoded and folded values of all fields of this name."""
-        if self._raw is None:
-            self._raw = {}
-            for found, raw in split_fields(self.header):
-                self._raw.setdefault(found, []).append(raw)
-        if name not in self._values:
-            self._values[name] = [fold(decode_words(field_value(raw))) for raw in self._raw.get(name, ())]
-        return self._values[name]
+        values = self._values.get(name)
+        if values is None:
+            values = self._values[name] = [_folded(raw) for raw in _raw_values(self.header, name)]
+        return values
+
+
+# field-name = 1*ftext                                               RFC 5322 section 3.6.8
+_NAME = re.compile(rb"[!-9;-~]+")
+
+
+@functools.lru_cache(maxsize=256)
+def _field_pattern(name: bytes) -> re.Pattern[bytes]:
+    """Return what finds the values of the fields that `split_fields` gives this name."""
+    return re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.IGNORECASE | re.MULTILINE)
+
+
+def _raw_values(header: bytes, name: bytes) -> list[bytes]:
+    if _NAME.fullmatch(name):
+        return _field_pattern(name).findall(header)
+    return [raw[raw.find(b":") + 1 :] for found, raw in split_fields(header) if found == name]
+
+
+def _folded(raw: bytes) -> str:
+    """Return a value as it is compared; most are plain ASCII."""
+    if raw.isascii() and b"=?" not in raw:
+        return unfold(raw).decode("ascii").lower()
+    return fold(decode_words(unfold(raw)))
 
 
 #: Answers True, False, or None where it must be looked deeper.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+
 
 class DotStuffer:
     """
-    Doubles the dots that begin a line (RFC 1939 section 3).
+    Doubles the dots that begin a line (RFC 1939 section 3), wherever the pieces are cut.
 
-    Only CRLF ends a line, wherever the pieces are cut.
+    A bare LF is sent as CRLF: a client that ends lines with either would otherwise find the end of the message
+    in the middle of one that somebody has appended by IMAP.
     """
 
     def __init__(self) -> None:
@@ -16,9 +21,12 @@ class DotStuffer:
     def feed(self, octets: bytes) -> bytes:
         """Return a piece as it is sent."""
         joined = self._last + octets
+        if joined.count(b"\n") != joined.count(b"\r\n"):
+            joined = _BARE_LF.sub(b"\r\n", joined)
         stuffed = joined.replace(b"\r\n.", b"\r\n..")
-        self._last, before = joined[-2:], len(self._last)
-        return stuffed[before:]
+        # Of what was sent, the next piece needs to know a CRLF or a CR.
+        self._last = b"\r\n" if joined.endswith(b"\r\n") else b" " + joined[-1:]
+        return stuffed[2:]
 
     def finish(self) -> bytes:
         """Return the end of the response, after a CRLF where the message ends without one."""

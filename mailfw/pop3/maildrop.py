@@ -5,9 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-from mailfw.interfaces import IAccount, IContent
+from mailfw.interfaces import IAccount, IContent, IManyContents
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, MailboxInfo, Want
 from mailfw.pop3.responses import MESSAGE_GONE, NO_SUCH_MESSAGE, Refused, unique_id
+
+#: What is read ahead for a client that takes one message after the other: octets, and messages.
+AHEAD, AHEAD_COUNT = 128 * 1024, 16
 
 
 class Maildrop:
@@ -25,6 +28,9 @@ class Maildrop:
         self._sizes = array("Q")
         self._octets = 0
         self._retrieved: set[int] = set()
+        # Contents read ahead, by number, and what was asked for last: clients fetch one message after the other.
+        self._ahead: dict[int, IContent] = {}
+        self._last = 0
         self.marked: set[int] = set()
 
     @classmethod
@@ -66,10 +72,34 @@ class Maildrop:
     async def content(self, number: int) -> IContent:
         """Open a message; one that another session has removed is refused."""
         self.check(number)
-        content = await self._account.store.content(self._account.name, self._inbox.id, self._uids[number - 1])
+        if number not in self._ahead:
+            await self.close()
+            if number == self._last + 1 and IManyContents.providedBy(self._account.store):
+                await self._read_ahead(self._account.store, number)
+        self._last = number
+        content = self._ahead.pop(number, None) or await self._open(number)
         if content is None:
             raise Refused(MESSAGE_GONE)
         return content
+
+    async def _open(self, number: int) -> IContent | None:
+        return await self._account.store.content(self._account.name, self._inbox.id, self._uids[number - 1])
+
+    async def _read_ahead(self, store: IManyContents, number: int) -> None:
+        """Open a message, and those behind it that are small."""
+        end, octets = number, self._sizes[number - 1]
+        while end < len(self._uids) and octets + self._sizes[end] <= AHEAD and end - number < AHEAD_COUNT:
+            octets += self._sizes[end]
+            end += 1
+        numbers = {self._uids[n - 1]: n for n in range(number, end + 1)}
+        async for batch in store.contents(self._account.name, self._inbox.id, list(numbers)):
+            self._ahead.update({numbers[uid]: content for uid, content in batch})
+
+    async def close(self) -> None:
+        """Let go of what was read ahead."""
+        ahead, self._ahead = self._ahead, {}
+        for content in ahead.values():
+            await content.close()
 
     # ------------------------------------------------------------ what becomes of it
 

@@ -25,7 +25,7 @@ from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, 
 log = Logger()
 
 #: Octets of a message, and lines of a listing, between two looks whether the client still takes them.
-CHUNK = 64 * 1024
+CHUNK = 128 * 1024
 BATCH = 1000
 
 
@@ -62,6 +62,7 @@ class Session:
         try:
             while not self._over:
                 await self._answer_next()
+                await self._stream.give_way()
             ending = "closed"
         except Disconnected:
             ending = "lost"
@@ -71,6 +72,8 @@ class Session:
             self._stream.write(responses.SHUTTING_DOWN)  # POP3 has no farewell of its own: RFC 3206 section 4 serves
             ending = "shutdown"
         finally:
+            if self._maildrop is not None:
+                await self._maildrop.close()
             self._release()
             self._report(ending)
 
@@ -279,9 +282,9 @@ class Session:
             offset += len(octets)
             self._octets += len(octets)
             self._stream.write(stuffer.feed(octets if cutter is None else cutter.feed(octets)))
-            await self._stream.drain()
             if offset >= content.size or (cutter is not None and cutter.done):
                 break
+            await self._stream.drain()
             octets = await content.read(offset, CHUNK)
         if offset < content.size and not (cutter is not None and cutter.done):
             raise EOFError("A message is shorter than its store said")

@@ -21,4 +21,5 @@ def makeService(options: Options) -> IService:
         embedded=options.source.file is None,
         checkers=options.checkers,
         owner=options.owner,
+        is_daemon=options.is_daemon,
     )

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,28 @@ def make_directory(data: Path, owner: tuple[int | None, int | None]) -> None:
     if uid is not None and gid is None:
         gid = pwd.getpwuid(uid).pw_gid  # as twistd does
     try:
-        missing = [each for each in (data, *data.parents) if not each.exists()]
+        ours = [each for each in (data, *data.parents) if not each.exists()]
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for each in missing:
+        for each in ours or _made_by_commands(data):
             os.chown(each, -1 if uid is None else uid, -1 if gid is None else gid)
     except OSError as reason:
         raise CannotStart(f"data directory {data}: {reason.strerror}")
+
+
+def _made_by_commands(data: Path) -> list[Path]:
+    """
+    Return the directory and what is in it if root's ``mailfw user add`` made them, before any server was there.
+
+    Such a directory is nobody else's business yet, and holds nothing but files that have a lock beside them.
+    """
+    files = list(data.iterdir())
+    status = [each.lstat() for each in (data, *files)]
+    private = all(each.st_uid == 0 and not each.st_mode & 0o077 for each in status)
+    names = {each.name for each in files}
+    plain = all(stat.S_ISREG(each.st_mode) for each in status[1:])
+    locked = all(name.removesuffix(".lock") + ".lock" in names for name in names)
+    served = "server.lock" in names
+    return [data, *files] if files and private and plain and locked and not served else []
 
 
 def lock(data: Path) -> int:
@@ -38,7 +55,9 @@ def lock(data: Path) -> int:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as reason:
-        raise CannotStart(f"{path}: {reason.strerror}; the data directory must belong to the user that mailfw runs as")
+        raise CannotStart(
+            f"{path}: {reason.strerror}; {data} and all in it must belong to the user that mailfw runs as"
+        )
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,6 +25,10 @@ class CannotStart(SystemExit):
         super().__init__(f"mailfw: {reason}")
 
 
+class DaemonCannotStart(Exception):
+    """The same in a daemon: twistd tells exceptions, and no `SystemExit`, to whoever started it."""
+
+
 class Door(Factory):
     """A factory whose `behind` comes later; before that, and after `close`, nobody is let in."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -18,7 +18,7 @@ from mailfw.http.autoconfig import Listener
 from mailfw.plugins import PluginRefused
 from mailfw.service import first_start
 from mailfw.service.assembly import Assembly, assemble
-from mailfw.service.ports import CannotStart, Ports
+from mailfw.service.ports import CannotStart, DaemonCannotStart, Ports
 from mailfw.service.welcome import welcome
 from mailfw.tls.certificates import CertificateRefused, Certificates
 from mailfw.tls.self_signed import PEM, generate
@@ -32,7 +32,7 @@ class Server(Service):
 
     `embedded` says that there is no configuration file.  `checkers` take the place of the configuration's
     ``[[auth]]``.  `owner` is the uid and gid that twistd will change to between `privilegedStartService` and
-    `startService`; `twist` calls the latter alone.
+    `startService`; `twist` calls the latter alone.  `is_daemon` says that somebody waits to hear how we started.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Server(Service):
         embedded: bool = False,
         checkers: Sequence[Any] = (),
         owner: tuple[int | None, int | None] = (None, None),
+        is_daemon: bool = False,
     ) -> None:
         self._configuration = configuration
         self._choices = choices
@@ -51,6 +52,7 @@ class Server(Service):
         self._embedded = embedded
         self._checkers = checkers
         self._owner = owner
+        self._is_daemon = is_daemon
         self._ports = Ports()
         self._bound = False
         self._certificates: Certificates | None = None
@@ -85,6 +87,10 @@ class Server(Service):
 
     def privilegedStartService(self) -> None:
         """Do what only root may: open low ports, read keys, make the data directory.  Raises `CannotStart`."""
+        with self._heard_by_parent():
+            self._prepare()
+
+    def _prepare(self) -> None:
         _raise_file_limit()
         first_start.make_directory(self._configuration.data, self._owner)
         try:
@@ -99,9 +105,23 @@ class Server(Service):
 
     def startService(self) -> None:
         """Open everything, as the user that owns the data.  Raises `CannotStart`."""
-        if not self._bound:
-            self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        with self._heard_by_parent():
+            if not self._bound:
+                self._prepare()
+            self._serve()
+
+    @contextlib.contextmanager
+    def _heard_by_parent(self) -> Iterator[None]:
+        """Turn a refusal into what twistd passes on to the process that waits for the daemon to be there."""
+        try:
+            yield
+        except CannotStart as refused:
+            if self._is_daemon:
+                raise DaemonCannotStart(str(refused).removeprefix("mailfw: ")) from None
+            raise
+
+    def _serve(self) -> None:
         self._lock = first_start.lock(self._configuration.data)
         if self._certificates is None:
             assert self._fresh is not None

@@ -16,8 +16,9 @@ log = Logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Threads of one store.  Syncs wait for the disk, not for Python: a dozen at once share one commit of its journal.
-SIZE = 12
+#: Threads of one store.  Syncs wait for the disk at the same time and share one commit of its journal; with more
+#: threads what is gained there is lost in waiting for Python's lock.
+SIZE = 4
 
 
 class Threads:

@@ -285,7 +285,13 @@ class Stream:
     # ------------------------------------------------------------ the session's other wishes
 
     async def give_way(self) -> None:
-        """Let other sessions have their turn, if this one has worked for long.  Long work calls it again and again."""
+        """
+        Let other sessions have their turn, if this one has worked for long.  Long work calls it again and again.
+
+        Between pipelined commands it also waits for a peer that asks and does not read.
+        """
+        if self._write_paused:
+            await self.drain()
         if self._clock.seconds() - self._turn_began >= TURN:
             turn: Deferred[None] = Deferred()
             self._clock.callLater(0, turn.callback, None)

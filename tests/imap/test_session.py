@@ -64,6 +64,20 @@ class OtherSessions(SessionCase):
             [b"* 1 FETCH (FLAGS (\\Flagged \\Seen \\Recent))", b"a OK Stored"],
         )
 
+    def test_keywords_that_differ_in_case_are_one(self) -> None:
+        here = self.open()
+        self.ask(here, b"a STORE 1 +FLAGS (Later LATER)")
+        self.assertEqual(
+            self.ask_lines(here, b"a STORE 1:2 +FLAGS (lateR \\Seen)"),
+            [
+                b"* 1 FETCH (FLAGS (\\Seen \\Recent Later))",
+                b"* 2 FETCH (FLAGS (\\Seen \\Recent Later))",
+                b"a OK Stored",
+            ],
+        )
+        self.assertEqual(self.ask_lines(here, b"a STORE 2 -FLAGS.SILENT (later)"), [b"a OK Stored"])
+        self.assertEqual(self.flags(), {1: {"Later", "\\Seen"}, 2: {"\\Seen"}, 3: set()})
+
     def test_idle_hears_at_once(self) -> None:
         here, there = self.open(), self.open()
         self.assertEqual(self.ask(here, b"a IDLE"), b"+ idling\r\n")

@@ -55,7 +55,7 @@ class Patterns(SynchronousTestCase):
         names = infos("a&b", "한/글", "한국")
         self.assertEqual(shown(names, "&*"), ["한", "한/글", "한국"])
         self.assertEqual(shown(names, "&1V%"), ["한", "한국"])
-        self.assertEqual(shown(names, "&1VxtbQ-"), ["한국"])
+        self.assertEqual(shown(names, "&1VytbQ-"), ["한국"])
         self.assertEqual(shown(names, "a&"), [])
         self.assertEqual(shown(names, "%", "한/"), ["한/글"])
 

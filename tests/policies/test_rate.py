@@ -112,6 +112,11 @@ class RateLimitTests(SynchronousTestCase):
         self.assertIsInstance(verdicts[-1], Defer)
         self.assertIsNone(self.send(Client(Service.SMTP, "2001:db8:0:1::1")))
 
+    def test_ipv4_is_one_address_also_on_an_ipv6_socket(self) -> None:
+        addresses = ("192.0.2.7", "::ffff:192.0.2.7", "::ffff:192.0.2.7", "::ffff:192.0.2.8")
+        verdicts = [self.send(Client(Service.SMTP, address)) for address in addresses]
+        self.assertEqual([verdict is None for verdict in verdicts], [True, True, False, True])
+
     def test_an_account_counts_for_itself_wherever_it_comes_from(self) -> None:
         one = Client(Service.SUBMISSION, "192.0.2.7", account="ann@example.org")
         other = Client(Service.SUBMISSION, "192.0.2.8", account="ann@example.org")

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -31,7 +32,8 @@ def cut(parts: Iterator[bytes], lines: int) -> bytes:
 
 
 def by_lines(octets: bytes) -> bytes:
-    """Dot-stuff as RFC 1939 section 3 says it: line by line."""
+    """Dot-stuff as RFC 1939 section 3 says it: line by line, and every line ends with CRLF."""
+    octets = re.sub(rb"(?<!\r)\n", b"\r\n", octets)
     body = octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
     lines = body.split(b"\r\n")[:-1]
     return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
@@ -49,9 +51,10 @@ class DotStufferTests(SynchronousTestCase):
             (b"a", b"a\r\n.\r\n"),
             (b"a\r\n", b"a\r\n.\r\n"),
             (b"a\r", b"a\r\r\n.\r\n"),
-            (b"a\n", b"a\n\r\n.\r\n"),
+            (b"a\n", b"a\r\n.\r\n"),
             (b".\r\n.\r\n", b"..\r\n..\r\n.\r\n"),
-            (b"a\n.\r\nb\r.c\r\n", b"a\n.\r\nb\r.c\r\n.\r\n"),
+            (b"a\n.\r\nb\r.c\r\n", b"a\r\n..\r\nb\r.c\r\n.\r\n"),
+            (b"a\n.\nb", b"a\r\n..\r\nb\r\n.\r\n"),
         ]:
             self.assertEqual(stuff(iter([octets])), sent)
 
@@ -66,7 +69,7 @@ class DotStufferTests(SynchronousTestCase):
     def test_any_message_in_any_pieces(self, octets: bytes, cuts: list[int]) -> None:
         sent = stuff(pieces(octets, *(place for place in cuts if place < len(octets))))
         self.assertEqual(sent, by_lines(octets))
-        self.assertEqual(sent.find(b"\r\n.\r\n") in (-1, len(sent) - 5), True)
+        self.assertEqual(sent.find(b"\n.\r\n") in (-1, len(sent) - 4), True)
 
 
 class CutterTests(SynchronousTestCase):

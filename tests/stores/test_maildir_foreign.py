@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sqlite3
@@ -27,12 +28,20 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.stores.index.ledger import SourceBusy
 from mailfw.stores.maildir import dotlock, maildir
+from mailfw.stores.maildir.disk import Disk
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import pause, read_all
 from tests.stores.test_maildir import site_at
 
 ANN = "ann@example.org"
 LF = b"Subject: from a delivery agent\n\nwith bare\nLF\n"
+
+
+class RoomForNames(Disk):
+    """A disk where a file can be made and nothing written."""
+
+    def write(self, descriptor: int, octets: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class ForeignTests(TestCase):
@@ -348,6 +357,13 @@ class ForeignTests(TestCase):
         await self.add()
         self.assertEqual(len(await self.flags()), 3)
         self.assertEqual(list((self.root / "tmp").iterdir()), [])
+
+    def test_a_lock_there_is_no_room_for(self) -> None:
+        """Nothing of it stays: who lists the directory would see it for ever."""
+        path = self.root.parent / "some.lock"
+        with self.assertRaises(OSError), dotlock.dotlock(RoomForNames(), str(path)):
+            self.fail("The lock was not written")
+        self.assertEqual(list(path.parent.glob("some*")), [])
 
     async def test_abandoned_drafts_are_swept(self) -> None:
         old, young = self.root / "tmp/old", self.root / "tmp/young"

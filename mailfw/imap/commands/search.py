@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_search, responses
 from mailfw.imap.body_text import TextFinder
+from mailfw.imap.commands.contents import opened
 from mailfw.imap.grammar_search import And, InBody, InText, IsAmong, Key, Sent
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.matching import Depth, Known, Matcher, compile_key, depth_of, leaves
@@ -68,14 +70,15 @@ class _Search:
             await self._look_into(undecided)
         return sorted(self._found)
 
-    async def _look_at_view(self) -> list[int]:
+    async def _look_at_view(self) -> Sequence[int]:
         undecided: list[int] = []
         view = self._view
-        candidates = _candidates(self._key.keys, view)
+        candidates = view.without_gone(_candidates(self._key.keys, view))
+        if self._depths and Depth.VIEW not in self._depths:
+            return candidates
         for start in range(0, len(candidates), self._portion):
             for uid in candidates[start : start + self._portion]:
-                if not view.is_gone(uid):
-                    self._decide(Known(uid, Depth.VIEW), undecided)
+                self._decide(Known(uid, Depth.VIEW), undecided)
             await self._session.stream.give_way()
         return undecided
 
@@ -91,15 +94,10 @@ class _Search:
     async def _look_into(self, uids: Sequence[int]) -> None:
         session, view = self._session, self._view
         async for rows in session.store.rows(session.account, view.mailbox_id, uids, self._sent | Want.PARTS):
-            for row in rows:
-                content = await session.store.content(session.account, view.mailbox_id, row.uid)
-                if content is None:
-                    continue
-                try:
+            async with aclosing(opened(session, rows)) as messages:
+                async for row, content in messages:
                     header, in_body, in_text = await self._finder.look(content, row.parts, session.stream.give_way)
-                finally:
-                    await content.close()
-                self._decide(Known(row.uid, Depth.CONTENT, row, header, in_body, in_text), [])
+                    self._decide(Known(row.uid, Depth.CONTENT, row, header, in_body, in_text), [])
 
     def _decide(self, known: Known, undecided: list[int]) -> None:
         answer = self._matcher.check(known)

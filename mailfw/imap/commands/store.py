@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar, responses
@@ -27,6 +28,7 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     uids = view.resolve(request.wanted, by_uid)
     if session.read_only:
         return responses.READ_ONLY
+    request = replace(request, flags=_as_known(request.flags, view.keywords))
     if request.change is not FlagChange.REMOVE and len(view.keywords | request.flags - SYSTEM_FLAGS) > _KEYWORDS:
         return responses.no("The mailbox has too many keywords", b"LIMIT")
     if not uids:
@@ -45,6 +47,14 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         # RFC 2180 section 4.2: what is there was changed, and the client learns of the rest soon.
         return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
     return responses.ok("Stored")
+
+
+def _as_known(flags: Flags, keywords: set[str]) -> Flags:
+    """Spell keywords as the mailbox has them: their case does not matter (RFC 5788 section 3)."""
+    if flags <= SYSTEM_FLAGS or flags <= keywords:
+        return flags
+    known = {keyword.lower(): keyword for keyword in sorted(keywords)}
+    return frozenset(known.get(flag.lower(), flag) for flag in flags)
 
 
 def _surprises(before: dict[int, Flags], changed: dict[int, Flags], request: grammar.Store) -> list[int]:

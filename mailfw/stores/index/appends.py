@@ -1,8 +1,9 @@
 """
 The committer: messages that are to be appended at the same time are placed, numbered and indexed together.
 
-Each is written and synced by itself, many at once; whoever is done gets in line.  While one batch is placed the
-next gathers, so that a directory, a UID list and an index see one change for each batch.
+While one batch is placed the next gathers, so that a directory, a UID list and an index see one change for each
+batch.  Where the source allows it small messages are written in the same visit to a thread as all that follows;
+others are written and synced before they get in line.
 """
 
 from __future__ import annotations
@@ -15,10 +16,19 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from mailfw.mail.mailbox import Appended, Flags, NewMessage
-from mailfw.stores.index import queries
+from mailfw.mail.mailbox import Appended, NewMessage
 from mailfw.stores.index.account import ATTEMPTS, Account
-from mailfw.stores.index.ledger import Numbered, Outdated, Staged
+from mailfw.stores.index.deposit import (
+    Coming,
+    Unwritten,
+    answers,
+    deposit,
+    find_held,
+    plan_all,
+    read_whole,
+    without_those,
+)
+from mailfw.stores.index.ledger import Outdated, Staged
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.transaction import Transaction
 from mailfw.stores.marks import mark_of
@@ -29,13 +39,16 @@ SIDE_BY_SIDE = 16
 #: Calls that are committed together.
 TOGETHER = 64
 
+#: Octets of one call's messages that wait in memory for their turn; more are written first.
+IN_MEMORY = 64 * 1024
+
 
 @dataclass(slots=True)
 class _Order:
-    """One call's messages, written and waiting for their place."""
+    """One call's messages, waiting for their place."""
 
     mailbox: str
-    messages: list[tuple[Staged, Flags]]
+    messages: list[Coming]
     done: Deferred[list[Appended]] = field(default_factory=Deferred)
 
 
@@ -49,19 +62,26 @@ class Committer:
 
     async def append(self, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """Add messages, all or none."""
-        self._account.box(mailbox)
+        account = self._account
+        account.box(mailbox)
         if not messages:
             return []
+        if account.source.depositor(account.name) is not None and _size(messages) <= IN_MEMORY:
+            return await self._in_line(mailbox, [Coming(await _fetched(each), each.flags) for each in messages])
         staged = await self._stage(messages)
-        order = _Order(mailbox, [(each, message.flags) for each, message in zip(staged, messages, strict=True)])
+        coming = [Coming(each, message.flags) for each, message in zip(staged, messages, strict=True)]
+        try:
+            return await self._in_line(mailbox, coming)
+        finally:
+            await account.source.discard(account.name, staged)
+
+    async def _in_line(self, mailbox: str, messages: list[Coming]) -> list[Appended]:
+        order = _Order(mailbox, messages)
         self._waiting.append(order)
         if not self._is_busy:
             self._is_busy = True
             Deferred.fromCoroutine(self._commit_all())
-        try:
-            return await order.done
-        finally:
-            await self._account.source.discard(self._account.name, staged)
+        return await order.done
 
     async def _stage(self, messages: Sequence[NewMessage]) -> list[Staged]:
         staged: list[Staged] = []
@@ -76,9 +96,9 @@ class Committer:
         return staged
 
     async def _stage_one(self, message: NewMessage) -> Staged:
-        received = int(time.time()) if message.received is None else message.received
-        mark = mark_of(message.token) if message.token is not None else None
-        return await self._account.source.stage(self._account.name, message.content, received, mark, message.summary)
+        return await self._account.source.stage(
+            self._account.name, message.content, _received(message), _mark(message), message.summary
+        )
 
     # ------------------------------------------------------------ batches
 
@@ -113,67 +133,66 @@ class Committer:
         return taken
 
     async def _commit(self, box: Mailbox, orders: Sequence[_Order]) -> list[list[Appended]]:
-        for _ in range(ATTEMPTS):
-            # Both may find messages whose tokens say that they need not be placed again.
-            await self._account.ready(box)
-            held = await self._find_marks(box, orders)
-            new = _without_those(held, orders)
-            try:
-                return await self._place(box, new, held, orders)
-            except Outdated:
-                await self._account.survey(box)
-        raise Outdated(box.key)
+        messages = [message for order in orders for message in order.messages]
+        appended = iter(await self._commit_messages(box, messages))
+        return [[next(appended) for _ in order.messages] for order in orders]
 
-    async def _find_marks(self, box: Mailbox, orders: Sequence[_Order]) -> dict[str, Appended]:
-        marks = {staged.mark for order in orders for staged, _ in order.messages if staged.mark}
-        if not marks:
-            return {}
-        found = await self._account.databases.read(
-            self._account.name, lambda connection: queries.find_marks(connection, box.row, marks)
-        )
-        return {mark: Appended(*each) for mark, each in found.items()}
-
-    async def _place(
-        self, box: Mailbox, new: Sequence[tuple[Staged, Flags]], held: dict[str, Appended], orders: Sequence[_Order]
-    ) -> list[list[Appended]]:
+    async def _commit_messages(self, box: Mailbox, messages: Sequence[Coming]) -> list[Appended]:
         account = self._account
-        placed = await account.source.place(account.name, box.key, new) if new else []
-        appended: dict[int, Appended] = {}
+        work = self._place if account.source.depositor(account.name) is None else self._deposit
+        try:
+            for _ in range(ATTEMPTS):
+                # Both may find messages whose tokens say that they need not be placed again.
+                await account.ready(box)
+                try:
+                    return await work(box, messages)
+                except Outdated:
+                    await account.survey(box)
+            raise Outdated(box.key)
+        finally:
+            await account.source.discard(
+                account.name, [each.what for each in messages if isinstance(each.what, Staged)]
+            )
+
+    async def _deposit(self, box: Mailbox, messages: Sequence[Coming]) -> list[Appended]:
+        account, plan = self._account, Transaction(self._account)
+        depositor = account.source.depositor(account.name)
+        appended = await account.databases.visit(
+            lambda: deposit(account.databases, account.name, depositor, plan, box, messages)
+        )
+        plan.take_effect()
+        return appended
+
+    async def _place(self, box: Mailbox, messages: Sequence[Coming]) -> list[Appended]:
+        """Do what `deposit` does, with a source that needs the reactor."""
+        account, name, plan = self._account, self._account.name, Transaction(self._account)
+        held = await account.databases.read(name, lambda index: find_held(index, box, messages))
+        new = without_those(held, messages)
+        placed = await account.source.place(name, box.key, [(each.staged, each.flags) for each in new]) if new else []
         if placed:
             try:
-                entries = await self._index(box, new, placed)
+                added = plan_all(plan, box, new, placed)
+                await plan.commit()
             except BaseException:
-                await account.source.drop(account.name, box.key, [message.item.key for message in placed])
+                await account.source.drop(name, box.key, [message.item.key for message in placed])
                 raise
-            for (staged, _), answer in zip(new, entries, strict=True):
-                appended[id(staged)] = answer
-                if staged.mark:
-                    held[staged.mark] = answer
-        return [
-            [appended.get(id(staged)) or held[staged.mark or ""] for staged, _ in order.messages] for order in orders
-        ]
-
-    async def _index(
-        self, box: Mailbox, new: Sequence[tuple[Staged, Flags]], placed: Sequence[Numbered]
-    ) -> list[Appended]:
-        plan = Transaction(self._account)
-        entries = [
-            plan.add(box, message, flags, staged.summary) for (staged, flags), message in zip(new, placed, strict=True)
-        ]
-        await plan.commit()
-        return [
-            Appended(entry.uid, entry.modseq, message.email_id) for entry, message in zip(entries, placed, strict=True)
-        ]
+            return answers(messages, held, new, added)
+        return answers(messages, held, (), ())
 
 
-def _without_those(held: dict[str, Appended], orders: Sequence[_Order]) -> list[tuple[Staged, Flags]]:
-    """Return the messages whose tokens the mailbox does not hold, each token once."""
-    seen = set(held)
-    new = []
-    for order in orders:
-        for staged, flags in order.messages:
-            if staged.mark is None or staged.mark not in seen:
-                new.append((staged, flags))
-            if staged.mark is not None:
-                seen.add(staged.mark)
-    return new
+def _size(messages: Sequence[NewMessage]) -> int:
+    contents: list[Any] = [message.content for message in messages]
+    return sum(content.size for content in contents)
+
+
+async def _fetched(message: NewMessage) -> Unwritten:
+    octets = await read_whole(message.content)
+    return Unwritten(octets, _received(message), _mark(message), message.summary)
+
+
+def _received(message: NewMessage) -> int:
+    return int(time.time()) if message.received is None else message.received
+
+
+def _mark(message: NewMessage) -> str | None:
+    return mark_of(message.token) if message.token is not None else None

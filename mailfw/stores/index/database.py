@@ -82,11 +82,23 @@ class Databases:
 
     async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in a thread."""
-        return await self._threads.run(lambda: self._of(account).use(query))
+        return await self._threads.run(self.read_now, account, query)
+
+    def read_now(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query; blocks."""
+        return self._of(account).use(query)
 
     async def write(self, account: str, changes: Changes) -> None:
         """Do all changes or none.  Raises `NoSpace`."""
-        await self._threads.run(lambda: self._of(account).write(changes))
+        await self._threads.run(self.write_now, account, changes)
+
+    def write_now(self, account: str, changes: Changes) -> None:
+        """Do all changes or none; blocks.  Raises `NoSpace`."""
+        self._of(account).write(changes)
+
+    async def visit(self, work: Callable[[], T]) -> T:
+        """Do in one visit to a thread what has to be done between queries and changes."""
+        return await self._threads.run(work)
 
     def _of(self, account: str) -> _Connection:
         with self._guard:

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from zope.interface import Interface
+
 from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.mailbox import Flags, Item, Path
 from mailfw.mail.summary import Summary
@@ -68,6 +70,19 @@ class Staged:
     summary: Summary
 
 
+class IDepositor(Interface):
+    """One account of a source whose messages can be added without the reactor.  Every method blocks."""
+
+    def stage(octets: bytes, received: int, mark: str | None, summary: Summary | None) -> Staged:
+        """As `ILedgerSource.stage`."""
+
+    def place(folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
+        """As `ILedgerSource.place`."""
+
+    def drop(folder: str, keys: Sequence[str]) -> None:
+        """As `IMessageSource.drop`."""
+
+
 class ILedgerSource(IMessageSource):
     """
     A source as the index wants it.
@@ -84,6 +99,9 @@ class ILedgerSource(IMessageSource):
 
     async def stage(account: str, content: object, received: int, mark: str | None, summary: Summary | None) -> Staged:
         """Write a message where no folder shows it, and summarise it.  May run many times at once."""
+
+    def depositor(account: str) -> IDepositor | None:
+        """Return what adds messages within one visit to a thread, None where that takes the reactor."""
 
     async def discard(account: str, staged: Sequence[Staged]) -> None:
         """Forget staged messages; those placed meanwhile are passed over."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from mailfw.mail.mailbox import DELETED, SEEN, Flags, MailboxInfo, Path, Role
@@ -27,13 +27,26 @@ class Tally:
 
     def counting(self, modseq: int, flags: Flags, size: int, by: int) -> Tally:
         """Count a message once more (`by` 1) or less (-1)."""
-        return replace(
-            self,
-            modseq=modseq,
-            messages=self.messages + by,
-            unseen=self.unseen + by * (SEEN not in flags),
-            deleted=self.deleted + by * (DELETED in flags),
-            size=self.size + by * size,
+        return Tally(  # not by `replace`, which takes several times as long
+            self.uid_next,
+            modseq,
+            self.recent_uid,
+            self.messages + by,
+            self.unseen + by * (SEEN not in flags),
+            self.deleted + by * (DELETED in flags),
+            self.size + by * size,
+        )
+
+    def altering(self, modseq: int, before: Flags, after: Flags, count: int) -> Tally:
+        """Count other flags of `count` messages."""
+        return Tally(
+            self.uid_next,
+            modseq,
+            self.recent_uid,
+            self.messages,
+            self.unseen + count * ((SEEN not in after) - (SEEN not in before)),
+            self.deleted + count * ((DELETED in after) - (DELETED in before)),
+            self.size,
         )
 
 

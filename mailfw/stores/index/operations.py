@@ -23,8 +23,9 @@ async def alter(
         if unchanged_since is not None:
             conflicts = [place for place in places if messages.modseqs[place] > unchanged_since]
             places = [place for place in places if messages.modseqs[place] <= unchanged_since]
-        wanted = {place: _combine(messages.flags[place], change, flags) for place in places}
-        changed = {place: each for place, each in wanted.items() if each != messages.flags[place]}
+        before = [messages.flags[place] for place in places]
+        after = {old: _combine(old, change, flags) for old in set(before)}
+        changed = {place: after[old] for place, old in zip(places, before, strict=True) if after[old] != old}
         if changed:
             by_key = {messages.keys[place]: each for place, each in changed.items()}
             await account.source.set_flags(account.name, box.key, by_key)

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import ILedgerSource, Known, Numbered, Staged, Survey
+from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Staged, Survey
 from mailfw.stores.threads import Threads
 
 #: What is read and summarised at once.
@@ -151,6 +151,10 @@ class PlainSource:
             await self._threads.run(summariser.feed, octets)
             offset += len(octets)
         return await self._threads.run(summariser.finish)
+
+    def depositor(self, account: str) -> IDepositor | None:
+        """Return None: a plug-in's methods want the reactor."""
+        return None
 
     async def discard(self, account: str, staged: Sequence[Staged]) -> None:
         """Do nothing: nothing was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -122,10 +123,10 @@ class Transaction:
         """Give messages, by place, other flags; returns their modification sequence."""
         messages, modseq = _messages(box), self._next()
         tally = self.tally(box)
-        for place, flags in changed.items():
-            tally = tally.counting(modseq, messages.flags[place], messages.sizes[place], -1)
-            tally = tally.counting(modseq, flags, messages.sizes[place], 1)
-            self._keep(box, flags)
+        kinds = Counter([(messages.flags[place], flags) for place, flags in changed.items()])
+        for (before, after), count in kinds.items():
+            tally = tally.altering(modseq, before, after, count)
+            self._keep(box, after)
         rows = [(text_of(flags), modseq, box.row, messages.uids[place]) for place, flags in changed.items()]
         self.changes.add(SET_FLAGS, *rows)
         self.set_tally(box, tally)
@@ -153,13 +154,22 @@ class Transaction:
 
     async def commit(self) -> None:
         """Write all, make it so in memory, and tell who watches.  Raises `NoSpace`."""
+        await self._account.databases.write(self._account.name, self.finish())
+        self.take_effect()
+
+    def finish(self) -> Changes:
+        """Return all that is to be written; after this nothing can be planned.  Any thread may ask."""
         account = self._account
         for box in self._touched.values():
             if box.cursor is not None:
                 box.cursor = account.source.cursor(account.name, box.key, box.cursor)
             self.changes.add(SET_MAILBOX, mailbox_columns(box, self.tally(box)))
         self.changes.add(SET_ACCOUNT, (self.modseq,))
-        await account.databases.write(account.name, self.changes)
+        return self.changes
+
+    def take_effect(self) -> None:
+        """Make what was written so in memory, and tell who watches."""
+        account = self._account
         account.modseq = self.modseq
         for effect in self._effects:
             effect()

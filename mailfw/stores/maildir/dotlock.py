@@ -18,6 +18,7 @@ PATIENCE = 5.0
 #: A lock untouched for so long was left by a program that died (Dovecot's MAILDIR_UIDLIST_LOCK_STALE_TIMEOUT).
 STALE = 120.0
 
+_HOST = socket.gethostname()
 _held: set[str] = set()
 
 
@@ -45,14 +46,16 @@ def dotlock(disk: Disk, path: str) -> Iterator[None]:
 def _take(disk: Disk, path: str) -> bool:
     """Link a file with our number to the lock's name: a lock says from its first moment whose it is."""
     draft = f"{path}.{os.getpid()}"
-    with suppress(FileNotFoundError):
-        Path(draft).unlink()
-    descriptor = disk.create(draft)
     try:
-        disk.write(descriptor, f"{os.getpid()}:{socket.gethostname()}".encode())
-    finally:
-        disk.close(descriptor)
+        descriptor = disk.create(draft)
+    except FileExistsError:  # of a process with our number that died
+        disk.unlink(draft)
+        descriptor = disk.create(draft)
     try:
+        try:
+            disk.write(descriptor, f"{os.getpid()}:{_HOST}".encode())
+        finally:
+            disk.close(descriptor)
         disk.link(draft, path)
     except FileExistsError:
         return False

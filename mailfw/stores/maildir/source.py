@@ -23,6 +23,7 @@ The lock ``dovecot-uidlist.lock`` is held from before a file is placed until it 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -35,10 +36,10 @@ from mailfw.interfaces import IContent
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import ILedgerSource, Known, Numbered, Outdated, Staged, Survey
+from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Staged, Survey
 from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets, SmallContent
+from mailfw.stores.maildir.depositor import Depositor, discard, draft_of, place
 from mailfw.stores.maildir.disk import Disk, full_is_no_space
-from mailfw.stores.maildir.folder import Arrival
 from mailfw.stores.maildir.names import NameMaker, email_id_of
 from mailfw.stores.maildir.root import MaildirRoot
 from mailfw.stores.maildir.staging import Draft
@@ -67,11 +68,17 @@ class MaildirSource:
         self._disk = disk or Disk()
         self._make_name = NameMaker().make
         self._accounts: OrderedDict[str, MaildirRoot] = OrderedDict()
+        # An append asks for what is remembered from its thread; an account must never have two roots.
+        self._lock = threading.Lock()
 
     async def _run(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         return await self._threads.run(_guarded, partial(work, *args, **options))
 
     def _account(self, account: str) -> MaildirRoot:
+        with self._lock:
+            return self._remembered(account)
+
+    def _remembered(self, account: str) -> MaildirRoot:
         maildir = self._accounts.get(account)
         if maildir is None:
             maildir = MaildirRoot(self._disk, str(account_directory(self._root, account)))
@@ -182,16 +189,18 @@ class MaildirSource:
             await self._run(draft.write, await _read(content, offset, min(CHUNK, content.size - offset)))
         return await self._run(draft.finish, received)
 
+    def depositor(self, account: str) -> IDepositor | None:
+        """Return what adds messages within one visit to a thread."""
+        return Depositor(self._disk, self._account(account), self._make_name)
+
     async def discard(self, account: str, staged: Sequence[Staged]) -> None:
         """Remove files that are still in ``tmp/``."""
-        for draft in (each.draft for each in staged):
-            assert isinstance(draft, Draft)
-            if not draft.is_placed:
-                await self._run(draft.discard)
+        if any(not draft_of(each).is_placed for each in staged):
+            await self._run(discard, staged)
 
     async def place(self, account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
         """Move staged files into a folder."""
-        return await self._run(_place, self._account(account), folder, messages)
+        return await self._run(place, self._account(account), folder, messages)
 
     async def transfer(
         self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
@@ -295,16 +304,3 @@ def _summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:
     finally:
         octets.close()
     return summariser.finish()
-
-
-def _place(maildir: MaildirRoot, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
-    arrivals = []
-    for staged, flags in messages:
-        draft = staged.draft
-        assert isinstance(draft, Draft)
-        arrivals.append(Arrival(draft.base, flags, draft.move_to, draft.take_back))
-    uids = maildir.folder(folder).admit(arrivals)
-    return [
-        Numbered(Item(arrival.base, staged.summary.size, staged.received, flags), uid, staged.email_id, staged.mark)
-        for arrival, (staged, flags), uid in zip(arrivals, messages, uids, strict=True)
-    ]

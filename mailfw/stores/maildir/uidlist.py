@@ -162,9 +162,9 @@ class UidList:
                 # Half a line would spoil the line that comes next.
                 self._disk.truncate(descriptor, size)
                 raise
+            self._seen = _identity_of(os.fstat(descriptor))
         finally:
             self._disk.close(descriptor)
-        self._seen = self._identity()
 
     def replace(self, entries: Mapping[str, Entry]) -> None:
         """Write the file anew with these lines."""
@@ -183,7 +183,10 @@ class UidList:
 
     def _identity(self) -> tuple[int, int, int] | None:
         try:
-            status = Path(self._path).stat()
+            return _identity_of(os.stat(self._path))  # noqa: PTH116 -- asked for each message
         except FileNotFoundError:
             return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
