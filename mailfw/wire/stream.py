@@ -150,7 +150,10 @@ class Stream:
         Only CRLF ends a line: a lone CR or LF is part of it, for the grammar to refuse.  With `idle` the session
         says that it is between two commands: `ShuttingDown` and `Woken` may then be raised, and lose
         nothing of what has arrived.  Raises `LineTooLong` once for a line without end, which is skipped.
+        A peer that does not take its answers is not asked for more.
         """
+        if self._write_paused:
+            await self.drain()
         searched = 0
         if self._closed is None:  # a closing stream keeps the deadline by which it must be gone
             self.deadline = None
@@ -288,7 +291,7 @@ class Stream:
         """
         Let other sessions have their turn, if this one has worked for long.  Long work calls it again and again.
 
-        Between pipelined commands it also waits for a peer that asks and does not read.
+        It also waits for a peer that does not take what was written.
         """
         if self._write_paused:
             await self.drain()

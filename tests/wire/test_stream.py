@@ -204,6 +204,15 @@ class FlowTests(StreamCase):
         self.successResultOf(draining)
         self.assertIsNone(self.stream.deadline)
 
+    def test_who_does_not_take_its_answers_is_not_asked_for_more(self) -> None:
+        self.stream.data_received(b"NOOP\r\nNOOP\r\n")
+        for wait in (lambda: self.stream.read_line(100), self.stream.give_way):
+            self.stream.pause_writing()
+            waiting = self.start(wait())
+            self.assertNoResult(waiting)
+            self.stream.resume_writing()
+            self.successResultOf(waiting)
+
     def test_a_peer_that_does_not_read_is_cut(self) -> None:
         self.stream.pause_writing()
         draining = self.start(self.stream.drain())
