@@ -16,6 +16,10 @@ class Service(enum.Enum):
     LMTP = "lmtp"
 
 
+#: The finding that a policy wanted the message in Junk before there was a message to say so of.
+QUARANTINE = "smtp.quarantine"
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """

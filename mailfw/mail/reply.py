@@ -29,8 +29,3 @@ class Reply:
     def is_positive(self) -> bool:
         """2yz or 3yz."""
         return self.code < 400
-
-    @property
-    def is_transient(self) -> bool:
-        """4yz: worth trying again."""
-        return 400 <= self.code < 500

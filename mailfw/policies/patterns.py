@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from mailfw.mail.address import Address, normalise_domain
+from mailfw.mail.verdict import Accept, Refuse, Verdict
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -93,6 +94,21 @@ class Addresses:
             return True
         text = f"{address.local}@{address.domain}".lower()[:_LONGEST]
         return text in self._exact or (self._glob is not None and self._glob.fullmatch(text) is not None)
+
+
+class AddressLists:
+    """Who is allowed and who is refused; who is on both is allowed."""
+
+    def __init__(self, allow: Sequence[str], refuse: Sequence[str], reason: str) -> None:
+        self._allowed = Addresses(allow)
+        self._refused = Addresses(refuse)
+        self._refusal = Refuse(reason, "5.7.1", 550)
+
+    def judge(self, address: Address | None) -> Verdict | None:
+        """Look an address up; None is the null sender."""
+        if address in self._allowed:
+            return Accept()
+        return self._refusal if address in self._refused else None
 
 
 def _regular(glob: str) -> str:

@@ -9,8 +9,8 @@ from zope.interface import implementer
 from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
-from mailfw.mail.verdict import Accept, Refuse, Verdict
-from mailfw.policies.patterns import Addresses
+from mailfw.mail.verdict import Verdict
+from mailfw.policies.patterns import AddressLists
 
 
 @implementer(IDeliveryPolicy)
@@ -30,9 +30,7 @@ class RecipientList:
         refuse: Sequence[str] = (),
         reason: str = "We do not take mail for this recipient",
     ) -> None:
-        self._allowed = Addresses(allow)
-        self._refused = Addresses(refuse)
-        self._refusal = Refuse(reason, "5.7.1", 550)
+        self._lists = AddressLists(allow, refuse, reason)
 
     async def on_connect(self, client: Client) -> Verdict | None:
         """Have no opinion."""
@@ -45,9 +43,7 @@ class RecipientList:
 
     async def on_recipient(self, client: Client, sender: Address | None, recipient: Address) -> Verdict | None:
         """Look the recipient up."""
-        if recipient in self._allowed:
-            return Accept()
-        return self._refusal if recipient in self._refused else None
+        return self._lists.judge(recipient)
 
     async def on_message(self, client: Client, envelope: Envelope, content: IContent) -> Verdict | None:
         """Have no opinion."""

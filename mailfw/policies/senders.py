@@ -9,8 +9,8 @@ from zope.interface import implementer
 from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
-from mailfw.mail.verdict import Accept, Refuse, Verdict
-from mailfw.policies.patterns import Addresses
+from mailfw.mail.verdict import Verdict
+from mailfw.policies.patterns import AddressLists
 
 
 @implementer(IDeliveryPolicy)
@@ -30,9 +30,7 @@ class SenderList:
         refuse: Sequence[str] = (),
         reason: str = "We do not take mail from this sender",
     ) -> None:
-        self._allowed = Addresses(allow)
-        self._refused = Addresses(refuse)
-        self._refusal = Refuse(reason, "5.7.1", 550)
+        self._lists = AddressLists(allow, refuse, reason)
 
     async def on_connect(self, client: Client) -> Verdict | None:
         """Have no opinion."""
@@ -42,9 +40,7 @@ class SenderList:
 
     async def on_sender(self, client: Client, sender: Address | None) -> Verdict | None:
         """Look the sender up."""
-        if sender in self._allowed:
-            return Accept()
-        return self._refusal if sender in self._refused else None
+        return self._lists.judge(sender)
 
     async def on_recipient(self, client: Client, sender: Address | None, recipient: Address) -> Verdict | None:
         """Have no opinion."""

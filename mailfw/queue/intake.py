@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from mailfw.interfaces import ICourier, IDeliveryPolicy, IDirectory, IDraft, IIntake, IRouter
 from mailfw.mail.content import Content, Prefixed
-from mailfw.mail.envelope import Client, Envelope, Service
+from mailfw.mail.envelope import QUARANTINE, Client, Envelope, Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.message import Header, date_time, field, read_header, received_field, token
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
@@ -34,8 +34,6 @@ log = Logger()
 
 #: Received fields a message may have; more mean a loop (Postfix's hopcount_limit is 50; RFC 5321 section 6.3).
 MAX_HOPS = 50
-#: Where the server leaves, in the client's findings, that a policy wants the message in Junk.
-_QUARANTINE = "smtp.quarantine"
 
 LOOP = Failed(Reply(554, "5.4.6", "Too many Received fields: this message is going round in a loop"))
 NO_SPACE = Deferred(Reply(452, "4.3.1", "The disk is full; try again later"))
@@ -94,7 +92,7 @@ class Intake:
         if answer is not None:
             return [answer] * len(envelope.recipients)
         content = self._traced(client, envelope, header, draft, verdict)
-        junk = isinstance(verdict, Quarantine) or _QUARANTINE in client.findings
+        junk = isinstance(verdict, Quarantine) or QUARANTINE in client.findings
         attempts = await self.delivery.deliver(envelope, content, junk)
         if client.service is Service.LMTP:
             # RFC 2033 section 4.2: each recipient has a reply of its own, and the client keeps what is not delivered.

@@ -23,7 +23,6 @@ from mailfw.mail.envelope import Service
 from mailfw.plugins import PluginRefused, Recipe
 from mailfw.policies.pipeline import Link, Pipeline
 from mailfw.pop3.factory import POP3Settings, pop3_factory
-from mailfw.queue.delivery import Delivery
 from mailfw.queue.disk import Disk
 from mailfw.queue.drafts import DraftRoom
 from mailfw.queue.intake import Intake
@@ -119,8 +118,7 @@ def assemble(
         drafts=DraftRoom(directory=site.data / "spool" / "drafts", disk=disk, clock=reactor),
         schedule=schedule,
     )
-    delivery = Delivery(directory=directory, router=router, couriers=couriers)
-    queue = QueueRunner(site=site, spool=spool, delivery=delivery, schedule=schedule)
+    queue = QueueRunner(site=site, spool=spool, delivery=intake.delivery, schedule=schedule)
     portal = build_portal(MailRealm(store), judges.checkers, default_domain(site))
     sessions = make_sessions(Parts(configuration, certificates, portal, directory, router, policies, intake, reactor))
     factories: dict[str, IProtocolFactory] = {

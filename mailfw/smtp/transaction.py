@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from mailfw.interfaces import IDraft
 from mailfw.mail.address import Address
-from mailfw.mail.envelope import Client, Envelope, Service
+from mailfw.mail.envelope import QUARANTINE, Client, Envelope, Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
 from mailfw.mail.reply import Reply
@@ -25,7 +25,6 @@ from mailfw.wire.stream import Stream
 log = Logger()
 
 #: Where `Client.findings` says, before there is a message, what is to become of it: the policy's reason.
-QUARANTINE = "smtp.quarantine"
 DISCARD = "smtp.discard"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
@@ -129,8 +128,3 @@ def _pattern(expected: str) -> re.Pattern[str]:
 def run_now(case: SynchronousTestCase, coroutine: Any) -> Any:
     """Return the result of a coroutine that never has to wait."""
     return case.successResultOf(Deferred.fromCoroutine(coroutine))
-
-
-def fresh_clock() -> Clock:
-    """Return a clock that stands still until it is told to advance."""
-    return Clock()

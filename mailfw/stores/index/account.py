@@ -90,10 +90,6 @@ class Account:
         except KeyError:
             raise NoSuchMailbox("the mailbox is gone")
 
-    def box_at(self, path: Path) -> Mailbox | None:
-        """Return the mailbox at a path."""
-        return next((box for box in self.boxes.values() if box.path == path), None)
-
     def info(self, box: Mailbox) -> MailboxInfo:
         """Return a mailbox as it is now."""
         return box.info(box.path in self.subscribed)

@@ -129,23 +129,24 @@ def find_lasting(
     connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want
 ) -> list[tuple[int, Lasting]]:
     """Return what lasts of messages, with the row of its summary."""
-    columns = ", ".join(name if flag in want else "NULL" for flag, name in _WANTED)
-    join = "JOIN email ON email.row = message.email" if want else ""
-    found = connection.execute(
-        f"SELECT email, {want.value}, received, email_id, {columns} FROM message {join} "  # noqa: S608 -- columns
-        "WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
-        (row, json.dumps(list(uids))),
-    )
+    found = _select(connection, f"email, {want.value}, received, email_id", row, uids, want)
     return [(email, tuple(lasting)) for email, *lasting in found]
 
 
 def find_rows(connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want) -> list[Row]:
-    """Return the rows of messages, ascending; the table of summaries is read only if something of it is wanted."""
+    """Return the rows of messages, ascending."""
+    found = _select(connection, "uid, modseq, flags, size, received, email_id", row, uids, want, "ORDER BY uid")
+    return [Row(uid, modseq, flags_of(flags), *rest) for uid, modseq, flags, *rest in found]
+
+
+def _select(
+    connection: sqlite3.Connection, what: str, row: int, uids: Sequence[int], want: Want, order: str = ""
+) -> sqlite3.Cursor:
+    """Select `what`, then each part of a summary or NULL; their table is read only if one is wanted."""
     columns = ", ".join(name if flag in want else "NULL" for flag, name in _WANTED)
     join = "JOIN email ON email.row = message.email" if want else ""
-    found = connection.execute(
-        f"SELECT uid, modseq, flags, size, received, email_id, {columns} FROM message {join} "  # noqa: S608 -- columns
-        "WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+    return connection.execute(
+        f"SELECT {what}, {columns} FROM message {join} "  # noqa: S608 -- names of columns, our own
+        f"WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?)) {order}",
         (row, json.dumps(list(uids))),
     )
-    return [Row(uid, modseq, flags_of(flags), *rest) for uid, modseq, flags, *rest in found]

@@ -97,22 +97,6 @@ class Octets:
 
 
 @implementer(IContent)
-class SmallContent:
-    """A message that was read when it was opened."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.size = len(octets)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        """Return `length` octets from `offset`, fewer only at the end."""
-        return self._octets[offset : offset + length]
-
-    async def close(self) -> None:
-        """Do nothing: there is no file."""
-
-
-@implementer(IContent)
 class FileContent:
     """A message read from its file, which may have another name by now, or none."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from mailfw.mail.mailbox import Flags
 from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.names import FLAG_OF, LETTERS
+from mailfw.stores.maildir.signature import identity
 
 NAME = "dovecot-keywords"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -36,7 +37,7 @@ class Keywords:
 
     def refresh(self) -> bool:
         """Read the file if somebody has written to it since, and say so."""
-        seen = self._identity()
+        seen = identity(self._path)
         if seen == self._seen:
             return False
         self._seen = seen
@@ -88,10 +89,3 @@ class Keywords:
     def strange(self, letters: Iterable[str]) -> str:
         """Return the letters that mean nothing to us."""
         return "".join(letter for letter in letters if letter not in FLAG_OF and letter not in self._by_letter)
-
-    def _identity(self) -> tuple[int, int, int] | None:
-        try:
-            status = Path(self._path).stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns

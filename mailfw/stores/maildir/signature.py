@@ -1,4 +1,4 @@
-"""How one tells, without reading them, that the directories of a folder have changed."""
+"""How one tells, without reading them, that a folder or a control file has changed."""
 
 from __future__ import annotations
 
@@ -50,3 +50,20 @@ class Signature:
         """Whether it was taken so soon after a change that another may have followed unseen, and that time is over."""
         changed = max(self.new, self.cur) / 1e9
         return self.looked < changed + TICK < time.time()
+
+
+#: Which file it is, its octets and its time of modification in nanoseconds.
+Identity = tuple[int, int, int]
+
+
+def identity(path: str) -> Identity | None:
+    """Look at a control file; None if there is none.  Blocks."""
+    try:
+        return identity_of(os.stat(path))  # noqa: PTH116 -- asked for each message
+    except FileNotFoundError:
+        return None
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """Return what `identity` would, from a look that was taken."""
+    return status.st_ino, status.st_size, status.st_mtime_ns

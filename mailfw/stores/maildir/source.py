@@ -37,7 +37,8 @@ from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
 from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Staged, Survey
-from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets, SmallContent
+from mailfw.stores.kept import KeptContent
+from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets
 from mailfw.stores.maildir.depositor import Depositor, discard, draft_of, place
 from mailfw.stores.maildir.disk import Disk, full_is_no_space
 from mailfw.stores.maildir.names import NameMaker, email_id_of
@@ -145,7 +146,7 @@ class MaildirSource:
         return [None if each is None else self._content(each) for each in found]
 
     def _content(self, octets: Octets | bytes) -> IContent:
-        return SmallContent(octets) if isinstance(octets, bytes) else FileContent(self._threads, octets)
+        return KeptContent(octets) if isinstance(octets, bytes) else FileContent(self._threads, octets)
 
     async def summaries(self, account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages."""

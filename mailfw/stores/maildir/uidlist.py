@@ -21,6 +21,7 @@ from mailfw.mail.mailbox import UID_LIMIT
 from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.dotlock import dotlock
 from mailfw.stores.maildir.names import base_of
+from mailfw.stores.maildir.signature import identity, identity_of
 
 NAME = "dovecot-uidlist"
 #: A list whose next UID is above this is given up for a new one, with a new UIDVALIDITY: `UID_LIMIT` is near.
@@ -103,7 +104,7 @@ class UidList:
 
     def is_current(self) -> bool:
         """Whether nobody else has written to the file since we read or wrote it."""
-        return self.header is not None and self._identity() == self._seen
+        return self.header is not None and identity(self._path) == self._seen
 
     def read_header(self) -> Header | None:
         """Read the first line alone."""
@@ -116,7 +117,7 @@ class UidList:
 
     def read(self) -> dict[str, Entry]:
         """Read the file, by base of the names; a file without a usable header has no `header` and no lines."""
-        self._seen = self._identity()
+        self._seen = identity(self._path)
         text = Path(self._path).read_bytes().decode("utf-8", "surrogateescape") if self._seen else ""
         first, *rest = text.split("\n")
         self.header = parse_header(first.rstrip("\r"))
@@ -162,7 +163,7 @@ class UidList:
                 # Half a line would spoil the line that comes next.
                 self._disk.truncate(descriptor, size)
                 raise
-            self._seen = _identity_of(os.fstat(descriptor))
+            self._seen = identity_of(os.fstat(descriptor))
         finally:
             self._disk.close(descriptor)
 
@@ -172,21 +173,11 @@ class UidList:
         self.header.guid = self.header.guid or secrets.token_hex(16)
         ordered = sorted(entries.items(), key=lambda item: item[1].uid)
         text = self.header.encode() + "\n" + "".join(format_line(base, entry) for base, entry in ordered)
-        before = self._identity()
+        before = identity(self._path)
         draft = f"{self._path}.{os.getpid()}.tmp"
         Path(draft).unlink(missing_ok=True)
         octets = text.encode("utf-8", "surrogateescape")
         self._disk.replace_file(self._path, octets, draft, before[2] if before else 0)
         self._disk.sync_directory(self._directory)
-        self._seen = self._identity()
+        self._seen = identity(self._path)
         self.lines = len(ordered)
-
-    def _identity(self) -> tuple[int, int, int] | None:
-        try:
-            return _identity_of(os.stat(self._path))  # noqa: PTH116 -- asked for each message
-        except FileNotFoundError:
-            return None
-
-
-def _identity_of(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -26,6 +26,7 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.mail.summary import Summariser
+from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory.account import Account
 from mailfw.stores.memory.mailbox import Letter, Mailbox
 
@@ -34,22 +35,6 @@ PIECE = 2**16
 
 #: How many rows are handed out at once.
 BATCH = 500
-
-
-@implementer(IContent)
-class KeptContent:
-    """The octets of a message that is kept: they never change, so nothing has to be held open."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-        self.size = len(octets)
-
-    async def read(self, offset: int, length: int) -> bytes:
-        """Return `length` octets from `offset`, fewer only at the end."""
-        return self._octets[offset : offset + length]
-
-    async def close(self) -> None:
-        """Do nothing."""
 
 
 @implementer(IMailStore)
