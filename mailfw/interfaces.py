@@ -11,12 +11,15 @@ failure naming the plug-in is logged.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
+from mailfw.mail.hop import Hop
+from mailfw.mail.lookup import Answer
 from mailfw.mail.mailbox import (
     Altered,
     Appended,
@@ -34,8 +37,10 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
-from mailfw.mail.outcome import Outcome
+from mailfw.mail.outcome import Deferred, Failed, Outcome
+from mailfw.mail.queued import Queued
 from mailfw.mail.resolution import Resolution
+from mailfw.mail.route import Route, Unroutable
 from mailfw.mail.verdict import Verdict
 
 # ---------------------------------------------------------------- content
@@ -121,7 +126,7 @@ class IDeliveryPolicy(Interface):
 
 
 class IIntake(Interface):
-    """Where every message enters: from SMTP, LMTP and our own reports."""
+    """Where every message enters: from SMTP, LMTP, the console and our own reports."""
 
     async def open_draft(size_hint: int) -> IDraft:
         """Make room for a message of about so many octets (0: unknown).  Raises `NoSpace`."""
@@ -135,26 +140,125 @@ class IIntake(Interface):
         """
 
 
+class ISpool(Interface):
+    """
+    Keeps the messages of the queue until nothing is left to do with them.
+
+    A message is *out* while its caller works with it: from `put`, `take` or `seize` on, until `give_back` or `remove`;
+    nobody else is given it then.  When the process dies, all that were out are in again, as they were last written down.
+
+    Each method raises `NoSpace` for a full disk and `OSError` for a broken one; nothing has changed then.
+    """
+
+    async def open() -> None:
+        """Look at what exists; called once, before anything else."""
+
+    async def open_draft(size_hint: int) -> IDraft:
+        """Make room for a message of about so many octets (0: unknown), in memory while it is small."""
+
+    async def put(queued: Queued, content: IContent) -> None:
+        """
+        Take responsibility for a message: when this returns, message and state are on stable storage, and it is out.
+
+        One sync serves all that wait for one.  `content` is one of our drafts, such a draft behind other octets
+        (`Prefixed`), or any other content; it may be closed as soon as this returns.  An id that is kept already stays
+        as it is: a report made again after a crash is the same report.
+        """
+
+    async def record(queued: Queued) -> None:
+        """
+        Write down what has become of a message, which stays out.
+
+        It survives the death of this process when it returns, and a power failure no later than whatever is put,
+        recorded or removed after it.
+        """
+
+    async def give_back(queued: Queued) -> None:
+        """Write down what has become of a message and let it wait until ``queued.due``; durable as with `record`."""
+
+    async def remove(name: str) -> None:
+        """Forget a message; a power failure may bring it back until something else was put."""
+
+    async def take(now: float, limit: int, each: int, passing_over: Collection[str]) -> list[Queued]:
+        """
+        Return up to `limit` messages that are due, which are out from then on.
+
+        For no ``str(leg.route)`` are there more than `each`, and none is given whose due legs all go to one in
+        `passing_over`: a destination with a million messages hides no other.  Within a destination the highest priority comes first,
+        then what has waited longest.
+        """
+
+    async def next_due(passing_over: Collection[str]) -> float | None:
+        """Return when `take` will next have something to give, None if nothing waits."""
+
+    async def seize(name: str) -> Queued | None:
+        """Take one message out, due, held or not; None if there is no such message, or it is out."""
+
+    async def get(name: str) -> Queued | None:
+        """Return a message's state, whether it is out or not."""
+
+    async def content(name: str) -> IContent | None:
+        """Open a message; the caller closes it."""
+
+    async def scan(after: str, limit: int) -> list[Queued]:
+        """Return the states of up to `limit` messages, out or not, by ascending id, the first behind `after`."""
+
+    async def count() -> int:
+        """Return how many messages there are."""
+
+    async def close() -> None:
+        """Finish what is under way and let go of files and threads."""
+
+
 # ---------------------------------------------------------------- where does it go?
 
 
 class IRouter(Interface):
-    """Says which courier takes mail for an address."""
+    """Says where mail for an address goes next."""
 
-    async def route(recipient: Address) -> str | None:
-        """Return a courier's name, or None where no courier can reach that address."""
+    async def route(sender: Address | None, recipient: Address) -> Route | Unroutable:
+        """
+        Return the way; aliases are resolved already.
+
+        Looks at configuration and directory, not at the network: the courier does that when it gets there.
+        """
+
+
+class IResolver(Interface):
+    """
+    Asks the DNS.
+
+    `kind` is ``A`` or ``AAAA`` (records are addresses as text), ``MX`` (`mailfw.mail.lookup.MX`), ``TXT`` (octets, its
+    strings joined), ``TLSA`` (`mailfw.mail.lookup.TLSA`), ``PTR`` or ``CNAME`` (names).  Names are in A-labels.
+    """
+
+    async def look_up(name: str, kind: str) -> Answer[Any]:
+        """Return what is known; never raises for what the network does."""
+
+
+class IHops(Interface):
+    """Says which hosts a destination of `Route` is, in the order in which to try them."""
+
+    async def find(destination: str, require_tls: bool) -> Sequence[Hop] | Deferred | Failed:
+        """Return hosts, or why there are none; with `require_tls` only such as RFC 8689 allows."""
+
+    def note_tls(destination: str, hop: Hop, result: str) -> None:
+        """Count a connection for TLS reports: `result` is ``""`` or a result type of RFC 8460 section 4.3."""
 
 
 class ICourier(Interface):
     """Takes a message to where some of its recipients are."""
 
-    async def deliver(envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
+    async def deliver(destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         """
-        Deliver to each of ``envelope.recipients`` and say what became of each, in order.
+        Deliver to each of ``envelope.recipients``, which the router sent to `destination`; one outcome each, in order.
 
         Never retries and never bounces: the caller does.  A recipient and envelope id tried before must
         not be delivered twice where the courier can tell.  `junk` asks for the Junk mailbox.
         """
+
+    async def close() -> None:
+        """Let go of connections."""
 
 
 # ---------------------------------------------------------------- keeping it, the large interface

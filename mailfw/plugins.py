@@ -47,8 +47,12 @@ POINTS: Mapping[str, Point] = {
     "auth": Point("twisted.cred.checkers.ICredentialsChecker", "who may log in"),
     "directory": Point("mailfw.interfaces.IDirectory", "whose address is this", ("site", "accounts")),
     "policy": Point("mailfw.interfaces.IDeliveryPolicy", "may mail pass", keys=("plugin", "timeout", "on_failure")),
+    "spool": Point("mailfw.interfaces.ISpool", "where the queue is kept"),
     "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory")),
-    "courier": Point("mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store")),
+    "resolver": Point("mailfw.interfaces.IResolver", "who asks the DNS"),
+    "courier": Point(
+        "mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store", "hops", "open_draft")
+    ),
     "store": Point("mailfw.interfaces.IMailStore", "where mail is kept"),
     "source": Point("mailfw.interfaces.IMessageSource", "where messages are kept, indexed by mailfw"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mailfw.mail.address import Address
@@ -47,13 +48,59 @@ class Client:
         return word + ("S" if self.tls else "") + ("A" if self.account and self.extended else "")
 
 
+class Notify(enum.Flag):
+    """What a sender can want to hear of: the values of NOTIFY (RFC 3461 section 4.1)."""
+
+    NEVER = 0
+    SUCCESS = enum.auto()
+    FAILURE = enum.auto()
+    DELAY = enum.auto()
+    #: What holds where nothing was asked for (RFC 3461 section 4.1).
+    DEFAULT = FAILURE | DELAY
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientOptions:
+    """
+    The parameters of one RCPT: NOTIFY (None: not given) and ORCPT (RFC 3461 sections 4.1 and 4.2).
+
+    `original` is the address type and the decoded address, ``("rfc822", "ann@example.org")``, or None.
+    """
+
+    notify: Notify | None = None
+    original: tuple[str, str] | None = None
+
+
+#: What holds for a recipient of whom nothing special was said.
+NO_OPTIONS = RecipientOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """
+    The BY parameter (RFC 2852): the time, in seconds since the epoch, and what happens then.
+
+    With `returns` (mode R) the message is given back, else (mode N) its sender is told of the delay, and goes on
+    waiting.  `trace` asks for a report of each relaying.
+    """
+
+    deadline: float
+    returns: bool
+    trace: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """
     What SMTP says about one message: `sender` is `None` for the null reverse-path.
 
-    `id` names the message in our logs, in Received and in the 250 reply.  `smtputf8` says that the client
-    asked for RFC 6531, `body` is the BODY parameter of RFC 6152: ``7BIT`` or ``8BITMIME``.
+    `id` names the message in our logs, in Received, in the queue and in the 250 reply.  `smtputf8` says that the client
+    asked for RFC 6531, `body` is the BODY parameter: ``7BIT``, ``8BITMIME`` (RFC 6152) or ``BINARYMIME`` (RFC 3030).
+
+    `returns` is RET, ``FULL``, ``HDRS`` or ``""``, and `envid` the decoded ENVID (RFC 3461 sections 4.3 and 4.4);
+    `options` holds what RCPT said of single recipients.  `require_tls` is RFC 8689; `priority`, -9 to 9, RFC 6710;
+    `release` RFC 4865: not to be sent before, seconds since the epoch; `by` RFC 2852; `solicitation` the keywords of
+    RFC 3865, as sent; `submitter` the decoded AUTH of RFC 4954 section 5, ``"<>"`` for nobody known.
     """
 
     id: str
@@ -61,3 +108,16 @@ class Envelope:
     recipients: tuple[Address, ...]
     smtputf8: bool = False
     body: str = "7BIT"
+    returns: str = ""
+    envid: str = ""
+    options: Mapping[Address, RecipientOptions] = field(default_factory=dict)
+    require_tls: bool = False
+    priority: int = 0
+    release: float = 0.0
+    by: DeliverBy | None = None
+    solicitation: str = ""
+    submitter: str = ""
+
+    def of(self, recipient: Address) -> RecipientOptions:
+        """Return what was said of one of the recipients."""
+        return self.options.get(recipient, NO_OPTIONS)

@@ -30,10 +30,21 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Take the message, but file it in the recipient's Junk mailbox; `fields` are added as `Modify` does."""
+    """
+    Take the message, but file it in the recipient's Junk mailbox; `fields` are added as `Modify` does.
+
+    What would leave this site is held as with `Hold`.
+    """
 
     reason: str
     fields: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Take the message and keep it in the queue's quarantine until somebody releases or deletes it."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +65,4 @@ class Modify:
     fields: tuple[tuple[str, str], ...]
 
 
-Verdict = Accept | Refuse | Defer | Quarantine | Discard | Modify
+Verdict = Accept | Refuse | Defer | Quarantine | Hold | Discard | Modify
