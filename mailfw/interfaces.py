@@ -145,7 +145,7 @@ class ISpool(Interface):
     Keeps the messages of the queue until nothing is left to do with them.
 
     A message is *out* while its caller works with it: from `put`, `take` or `seize` on, until `give_back` or `remove`;
-    nobody else is given it then.  When the process dies, all that were out are in again, as they were last written down.
+    nobody else is given it then.  When the process dies, all that were out are in again, as they were last written.
 
     Each method raises `NoSpace` for a full disk and `OSError` for a broken one; nothing has changed then.
     """
@@ -184,8 +184,8 @@ class ISpool(Interface):
         Return up to `limit` messages that are due, which are out from then on.
 
         For no ``str(leg.route)`` are there more than `each`, and none is given whose due legs all go to one in
-        `passing_over`: a destination with a million messages hides no other.  Within a destination the highest priority comes first,
-        then what has waited longest.
+        `passing_over`: a destination with a million messages hides no other.  Within a destination the highest priority
+        comes first, then what has waited longest.
         """
 
     async def next_due(passing_over: Collection[str]) -> float | None:
