@@ -187,8 +187,8 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 @contextlib.contextmanager
-def postfix(home: Path) -> Iterator[Peer]:
-    """Run Debian's Postfix with its own queue, delivering to maildirs by virtual(8)."""
+def postfix(home: Path, more: str = "") -> Iterator[Peer]:
+    """Run Debian's Postfix with its own queue, delivering to maildirs by virtual(8); `more` is put into its main.cf."""
     import grp
     import pwd
 
@@ -201,6 +201,7 @@ def postfix(home: Path) -> Iterator[Peer]:
     users = ", ".join(f"{{ {user}@{DOMAIN} = {user}/ }}" for user in USERS)
     (home / "config" / "main.cf").write_text(
         _POSTFIX_MAIN.format(home=home, domain=DOMAIN, users=users, uid=owner.pw_uid, gid=owner.pw_gid)
+        + more
     )
     (home / "config" / "master.cf").write_text(_POSTFIX_SERVICES.format(port=port))
     log = (home / "log").open("wb")

@@ -48,10 +48,10 @@ POINTS: Mapping[str, Point] = {
     "directory": Point("mailfw.interfaces.IDirectory", "whose address is this", ("site", "accounts")),
     "policy": Point("mailfw.interfaces.IDeliveryPolicy", "may mail pass", keys=("plugin", "timeout", "on_failure")),
     "spool": Point("mailfw.interfaces.ISpool", "where the queue is kept"),
-    "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory")),
+    "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory", "table")),
     "resolver": Point("mailfw.interfaces.IResolver", "who asks the DNS"),
     "courier": Point(
-        "mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store", "hops", "open_draft")
+        "mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store", "hops", "open_draft", "delivery")
     ),
     "store": Point("mailfw.interfaces.IMailStore", "where mail is kept"),
     "source": Point("mailfw.interfaces.IMessageSource", "where messages are kept, indexed by mailfw"),

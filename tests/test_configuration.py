@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.commands.config import written
 from mailfw.configuration import Configuration, ConfigurationRefused, Listen, PolicyChoice, Source, configure
 from mailfw.configuration.choices import read
+from mailfw.configuration.keys import RouteRule
 from mailfw.configuration.source import locate
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
@@ -263,6 +264,8 @@ class ReferenceTests(SynchronousTestCase):
                 continue
             if each.name == "policy":
                 found += self.keys("policy.", PolicyChoice())
+            elif each.name == "route":
+                found += self.keys("route.", RouteRule())
             elif each.name in ("auth", "courier"):
                 found += self.keys(f"{each.name}.", value[0])
             elif dataclasses.is_dataclass(value):

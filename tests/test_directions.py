@@ -9,29 +9,35 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "mailfw"
-SHARED = {"mail", "interfaces", "site"}
-PROTOCOL = {"wire", "sasl", "mail", "interfaces"}
+SHARED = {"mail", "interfaces", "site", "allowance", "network"}
+KEEPING = SHARED | {"disk"}
+PROTOCOL = {"wire", "sasl", "mail", "interfaces", "allowance", "network"}
 
 #: What each room may import of mailfw beside itself; a room not named here may import what it likes.
 ROOMS = {
     "mail": set[str](),
     "interfaces": {"mail"},
     "site": set[str](),
-    "wire": set[str](),
-    "sasl": set[str](),
+    "allowance": set[str](),
+    "network": set[str](),
+    "wire": {"allowance", "network"},
+    "sasl": {"mail", "interfaces"},
     "smtp": PROTOCOL,
     "pop3": PROTOCOL,
     "imap": PROTOCOL,
-    "stores": SHARED,
+    "disk": {"mail", "interfaces"},
+    "stores": KEEPING,
+    "spools": KEEPING,
     "policies": SHARED,
+    "dns": SHARED,
     "routing": SHARED,
-    "queue": SHARED,
+    "queue": KEEPING,
     "accounts": SHARED | {"sasl"},
-    "couriers": SHARED | {"smtp.client"},
+    "couriers": SHARED | {"smtp.client", "sasl", "tls", "wire"},
     "tls": set[str](),
     "http": set[str](),
     "plugins": {"site"},
-    "configuration": {"mail", "plugins"},
+    "configuration": {"mail", "plugins", "network"},
 }
 #: Rooms that know of a library or two, and of nothing else outside the standard library.
 LIBRARIES = {
@@ -42,7 +48,7 @@ LIBRARIES = {
 }
 #: Pure files: no coroutine, no Twisted.
 PURE = {"grammar", "lexer", "responses", "replies", "schedule", "view"}
-OUTSIDE = {"twisted", "zope", "argon2", "cryptography", "OpenSSL", "hypothesis"}
+OUTSIDE = {"twisted", "zope", "argon2", "cryptography", "OpenSSL", "hypothesis", "dns", "idna"}
 
 
 def files() -> Iterator[tuple[Path, str, ast.Module]]:

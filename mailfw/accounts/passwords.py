@@ -20,10 +20,11 @@ from mailfw.accounts.hashing import HashingQueue, dummy_hash, make_hasher, match
 from mailfw.accounts.names import AccountRefusal, NotAName, full_name
 from mailfw.accounts.records import Record, read_records, replace_line
 from mailfw.accounts.remembered import RememberedLogins
-from mailfw.accounts.saslprep import prepare_password
-from mailfw.accounts.scram import HASHES, make_keys
 from mailfw.accounts.textfile import WatchedFile, rewrite
 from mailfw.interfaces import IAccountList
+from mailfw.sasl.credentials import IScramKeyring, IScramProof
+from mailfw.sasl.keys import HASHES, ScramKeys, make_keys
+from mailfw.sasl.saslprep import prepare_password
 from mailfw.site import Site
 
 log = Logger()
@@ -46,15 +47,15 @@ class PasswordRefused(AccountRefusal):
     """Nobody could log in with this password."""
 
 
-@implementer(ICredentialsChecker, IAccountList)
+@implementer(ICredentialsChecker, IScramKeyring, IAccountList)
 class PasswordFile:
     """
-    Checks passwords against Argon2id hashes in a file that is read again when it changes.
+    Checks passwords against Argon2id hashes, and SCRAM proofs against keys, in a file read again when it changes.
 
     The methods that edit and list it block, and need no reactor: they are for the console command.
     """
 
-    credentialInterfaces = (IUsernamePassword,)
+    credentialInterfaces = (IUsernamePassword, IScramProof)
 
     def __init__(
         self, path: Path, reactor: Any, default_domain: str = "", hasher: PasswordHasher | None = None
@@ -72,7 +73,14 @@ class PasswordFile:
 
     def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
         """Return the account's name as UTF-8, or fail with `UnauthorizedLogin`, or with `Overloaded`."""
+        if IScramProof.providedBy(credentials):
+            return Deferred.fromCoroutine(self._check_proof(credentials))
         return Deferred.fromCoroutine(self._check(credentials.username, credentials.password))
+
+    async def scram_keys(self, username: bytes, mechanism: str) -> ScramKeys | None:
+        """Return an account's keys, None where there is no such account or it has none."""
+        record = await self._record(username)
+        return record.scram.get(mechanism) if record is not None else None
 
     async def has_account(self, name: str) -> bool:
         """Whether the file has this account."""
@@ -81,6 +89,13 @@ class PasswordFile:
     async def first_account(self) -> str | None:
         """Return the name on the first line that has one."""
         return next(iter(await self._file.current()), None)
+
+    async def _check_proof(self, credentials: Any) -> bytes | tuple[()]:
+        record = await self._record(credentials.username)
+        keys = record.scram.get(credentials.mechanism) if record is not None else None
+        if record is None or keys is None or not credentials.check_keys(keys):
+            raise UnauthorizedLogin
+        return record.name.encode("utf-8")
 
     async def _check(self, username: bytes, password: bytes) -> bytes | tuple[()]:
         record = await self._record(username)
@@ -91,14 +106,18 @@ class PasswordFile:
             now = self._reactor.seconds()
             return record is not None and self._remembered.holds(now, record.name, password, stored)
 
-        right = known() or await self._queue.run(lambda: matches(self._hasher, stored, password), known)
+        if record is not None and known():
+            return record.name.encode("utf-8")
+        right = await self._queue.run(lambda: matches(self._hasher, stored, password), known)
         if not right or record is None or not password:
             raise UnauthorizedLogin
-        if self._hasher.check_needs_rehash(stored):
-            await self._queue.run(lambda: self._renew(record, password), lambda: False)
-        else:
+        if self._is_current(record) or not await self._queue.run(lambda: self._renew(record, password), lambda: False):
             self._remembered.add(self._reactor.seconds(), record.name, password, stored)
         return record.name.encode("utf-8")
+
+    def _is_current(self, record: Record) -> bool:
+        """Whether a record has today's hash and the keys of every SCRAM."""
+        return not self._hasher.check_needs_rehash(record.hash) and all(each in record.scram for each in HASHES)
 
     async def _record(self, username: bytes) -> Record | None:
         records = await self._file.current()
@@ -108,13 +127,14 @@ class PasswordFile:
             return None
 
     def _renew(self, record: Record, password: bytes) -> bool:
-        """Hash with the parameters of today, unless the password has been changed meanwhile."""
+        """Hash with the parameters of today, with all keys, unless the password has been changed meanwhile."""
         try:
             self._edit(
                 record.name, lambda old: self._line(old.name, password) if old.hash == record.hash else old.encode()
             )
         except (OSError, AccountUnknown):
             log.failure("The hash of {account} could not be renewed", account=record.name)
+            return False
         return True
 
     # ------------------------------------------------------------ for the console command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,25 +12,49 @@ from twisted.cred.checkers import (
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
+from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 from twisted.cred.error import LoginDenied, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import Interface, implementer
 
+from mailfw.accounts.certificates import CertificateNames
 from mailfw.accounts.names import NotAName, full_name
+from mailfw.accounts.pretence import PretendKeys
 from mailfw.accounts.textfile import WatchedFile
 from mailfw.interfaces import IAccountList
+from mailfw.sasl.credentials import IScramKeyring, IScramProof
+from mailfw.sasl.keys import ScramKeys
 
 log = Logger()
 
 
-def build_portal(realm: IRealm, checkers: Sequence[Any], default_domain: str) -> Portal:
-    """Return a portal whose ``login(credentials, None, IAccount)`` asks each of the checkers, in order."""
-    return Portal(realm, [CheckerChain(checkers, default_domain)])
+def build_portal(
+    realm: IRealm,
+    checkers: Sequence[Any],
+    default_domain: str,
+    accounts: Sequence[IAccountList] = (),
+    secret: Callable[[], Awaitable[bytes]] | None = None,
+) -> Portal:
+    """
+    Return a portal whose ``login(credentials, None, IAccount)`` asks each of the checkers, in order.
+
+    A client certificate opens what it names among `accounts`.  `secret` should be the same after a restart: it keeps
+    strangers from telling accounts from other names by their SCRAM salts.
+    """
+    by_certificate = [CertificateNames(accounts, default_domain)] if accounts else []
+    return Portal(realm, [CheckerChain([*checkers, *by_certificate], default_domain, secret)])
 
 
-@implementer(ICredentialsChecker)
+#: What every checker of passwords must be able to judge before anybody is offered it: a client that is offered SCRAM
+#: uses it, and its user may be one of the next checker's.
+_FOR_ALL = frozenset({IScramProof, IUsernameHashedPassword})
+#: Credentials whose name is what somebody typed.
+_TYPED = (IUsernamePassword, IUsernameHashedPassword)
+
+
+@implementer(ICredentialsChecker, IScramKeyring)
 class CheckerChain:
     """
     Asks checkers one after the other until one knows the user; avatar ids become full account names.
@@ -40,15 +64,50 @@ class CheckerChain:
     refusing does not hide those after it, but its failure is told when none of them knows the user.
     """
 
-    def __init__(self, checkers: Sequence[Any], default_domain: str) -> None:
+    def __init__(
+        self,
+        checkers: Sequence[Any],
+        default_domain: str,
+        secret: Callable[[], Awaitable[bytes]] | None = None,
+    ) -> None:
         self._checkers = checkers
         self._default_domain = default_domain
-        interfaces = [interface for checker in checkers for interface in checker.credentialInterfaces]
-        self.credentialInterfaces = tuple(dict.fromkeys(interfaces))
+        self._pretence = PretendKeys(secret)
+        interfaces = dict.fromkeys(interface for checker in checkers for interface in checker.credentialInterfaces)
+        self.credentialInterfaces = tuple(each for each in interfaces if each not in _FOR_ALL or self._can_all(each))
+
+    def _can_all(self, interface: type[Interface]) -> bool:
+        of_passwords = [checker for checker in self._checkers if _takes(checker, *_TYPED)]
+        return all(_takes(checker, interface) for checker in of_passwords)
 
     def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
         """Return the account's name as UTF-8."""
         return Deferred.fromCoroutine(self._ask_all(credentials))
+
+    async def scram_keys(self, username: bytes, mechanism: str) -> ScramKeys:
+        """Return the keys of the first checker that knows the name; nobody's, which stay the same, if none does."""
+        pretended = await self._pretence.keys(self._canonical(username), mechanism)
+        fault: Exception | None = None
+        for checker in self._checkers:
+            if not IScramKeyring.providedBy(checker):
+                continue
+            try:
+                keys: ScramKeys | None = await checker.scram_keys(username, mechanism)
+            except Exception as failed:
+                fault = fault or failed
+                continue
+            if keys is not None:
+                return keys
+        if fault is not None:
+            raise fault
+        return pretended
+
+    def _canonical(self, username: bytes) -> str:
+        name = username.decode("utf-8", "replace")
+        try:
+            return full_name(name, self._default_domain)
+        except NotAName:
+            return name.lower()
 
     async def _ask_all(self, credentials: Any) -> bytes | tuple[()]:
         fault: Exception | None = None
@@ -76,9 +135,9 @@ class CheckerChain:
 
     def _spellings(self, checker: Any, credentials: Any) -> Iterator[Any]:
         yield credentials
-        typed = getattr(credentials, "username", None)
-        if IAccountList.providedBy(checker) or not isinstance(typed, bytes):
+        if IAccountList.providedBy(checker) or not any(each.providedBy(credentials) for each in _TYPED):
             return
+        typed = credentials.username
         try:
             full = full_name(typed.decode("utf-8"), self._default_domain)
         except (UnicodeDecodeError, NotAName):
@@ -89,6 +148,10 @@ class CheckerChain:
                 other = copy.copy(credentials)
                 other.username = name.encode("utf-8")
                 yield other
+
+
+def _takes(checker: Any, *interfaces: type[Interface]) -> bool:
+    return any(interface in checker.credentialInterfaces for interface in interfaces)
 
 
 @runtime_checkable

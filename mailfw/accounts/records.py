@@ -9,7 +9,7 @@ from types import MappingProxyType
 from twisted.logger import Logger
 
 from mailfw.accounts.names import NotAName, full_name
-from mailfw.accounts.scram import ScramKeys, parse_keys
+from mailfw.sasl.keys import HASHES, ScramKeys, parse_keys
 
 log = Logger()
 
@@ -39,7 +39,7 @@ def parse_record(line: str) -> Record:
         raise ValueError("not an Argon2id hash")
     if full_name(name, "") != name:
         raise NotAName("A name is written in lower case")
-    keys = [parse_keys(field) for field in fields if field.startswith(("SCRAM-SHA-256$", "SCRAM-SHA-1$"))]
+    keys = [parse_keys(field) for field in fields if field.partition("$")[0] in HASHES]
     return Record(name, encoded, MappingProxyType({key.mechanism: key for key in keys}))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from mailfw.configuration.choices import read
 from mailfw.configuration.source import Place, Source
+from mailfw.mail.destination import without_password
 from mailfw.options import check_endpoints
-from mailfw.service.assembly import make_judges, site_of
 from mailfw.service.first_start import check_certificates
+from mailfw.service.judges import make_judges, site_of
 
 
 def add_parsers(families: Any) -> None:
@@ -31,7 +32,7 @@ def check(given: argparse.Namespace) -> int:
     source, configuration, choices = read(given.config, given.settings)
     check_endpoints(source, configuration)
     check_certificates(source, configuration)
-    make_judges(choices, site_of(configuration, reactor))
+    make_judges(configuration, choices, site_of(configuration, reactor))
     print(f"{source.file or 'The embedded default'}: right")
     return 0
 
@@ -54,7 +55,7 @@ def show_table(source: Source, place: Place, table: Any) -> Iterator[str]:
                 yield from _key(source, (*place, name), option, "An option of the plug-in.")
         elif dataclasses.is_dataclass(value):
             inner.append((f"[{each.name}]", here, value))
-        elif each.name in ("auth", "policy", "courier"):
+        elif each.name in ("auth", "policy", "route", "courier"):
             inner += [(f"[[{each.name}]]", (*here, n), entry) for n, entry in enumerate(value)]
         else:
             yield from _key(source, here, value, each.metadata["help"])
@@ -69,7 +70,8 @@ def _key(source: Source, place: Place, value: object, meaning: str) -> Iterator[
     if value is None:
         yield f"# {place[-1]} is not given"
     else:
-        yield f"{place[-1]} = {written(value)}    # {origin}"
+        shown = without_password(value) if isinstance(value, str) else value
+        yield f"{place[-1]} = {written(shown)}    # {origin}"
 
 
 def written(value: object) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mailfw import __version__
-from mailfw.commands import config, plugins, user
+from mailfw.commands import config, explain, plugins, queue, send, trace, user
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import ConfigurationRefused
 from mailfw.plugins import PluginRefused
@@ -40,6 +40,6 @@ def make_parser() -> argparse.ArgumentParser:
         "-s", "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="set one key"
     )
     families = parser.add_subparsers(metavar="COMMAND", required=True)
-    for family in (user, config, plugins):
+    for family in (user, queue, send, trace, explain, config, plugins):
         family.add_parsers(families)
     return parser

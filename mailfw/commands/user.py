@@ -11,7 +11,7 @@ from typing import Any
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import read
-from mailfw.service.assembly import site_of
+from mailfw.service.judges import site_of
 
 
 def add_parsers(families: Any) -> None:

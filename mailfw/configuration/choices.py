@@ -20,7 +20,9 @@ class Choices:
     directory: Recipe
     auth: tuple[Recipe, ...]
     policy: tuple[tuple[PolicyChoice, Recipe], ...]
+    spool: Recipe
     router: Recipe
+    resolver: Recipe
     courier: tuple[Recipe, ...]
 
 
@@ -38,7 +40,9 @@ def choose(source: Source, configuration: Configuration) -> Choices:
         _recipe(source, ("directory",), ("directory",), configuration.directory),
         _recipes(source, "auth", configuration.auth),
         tuple((each, _recipe(source, ("policy", n), ("policy",), each)) for n, each in enumerate(configuration.policy)),
+        _recipe(source, ("spool",), ("spool",), configuration.spool),
         _recipe(source, ("router",), ("router",), configuration.router),
+        _recipe(source, ("resolver",), ("resolver",), configuration.resolver),
         _recipes(source, "courier", configuration.courier),
     )
 

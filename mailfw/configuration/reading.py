@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mailfw.configuration.keys import Choice, Configuration, Listen, PolicyChoice, is_domain, is_hostname
+from mailfw.configuration.keys import (
+    MECHANISMS,
+    Choice,
+    Configuration,
+    Listen,
+    PolicyChoice,
+    Queue,
+    is_domain,
+    is_hostname,
+    is_rate,
+)
 from mailfw.configuration.source import Place, Source, dotted
 from mailfw.mail.address import normalise_domain
+from mailfw.mail.destination import Destination, is_destination
+from mailfw.network import Networks
 from mailfw.plugins import unknown
 
 #: What the kinds of values are called in a refusal.
 KINDS: Mapping[type, str] = {str: "a string", bool: "true or false", int: "an integer", float: "a number"}
+#: Keys whose 0 means that something is not done.
+MAY_BE_NONE = frozenset(
+    {
+        "warning_after",
+        "messages_per_connection",
+        "connections_per_minute",
+        "errors_per_minute",
+        "junk_commands",
+        "greeting_delay",
+        "error_delay",
+    }
+)
+# ehlo-param of RFC 5321 section 4.1.1.1, as RFC 3865 section 4 and RFC 6710 section 4.1 narrow it
+_EHLO_WORD = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*")
 #: Tables whose unknown keys are the options of a plug-in.
 OPEN = (Choice, PolicyChoice)
 
@@ -51,15 +78,72 @@ def _check(source: Source, configuration: Configuration) -> None:
     for position, domain in enumerate(configuration.domains):
         if not is_domain(domain):
             raise source.refuse(("domains", position), f"domains: {domain!r} is no domain name")
+    for position, name in enumerate(configuration.mechanisms):
+        if name not in MECHANISMS:
+            raise source.refuse(("mechanisms", position), unknown("mechanism", name, MECHANISMS))
     if not configuration.domains:
         raise source.refuse(("domains",), "domains must name one domain at least")
     if (configuration.tls.certificate is None) != (configuration.tls.key is None):
         raise source.refuse(("tls",), "tls.certificate and tls.key go together")
     for table in ("limits", "queue"):
         for each in dataclasses.fields(getattr(configuration, table)):
-            _check_amount(source, (table, each.name), getattr(getattr(configuration, table), each.name))
+            amount = getattr(getattr(configuration, table), each.name)
+            if type(amount) in (int, float) and (amount or each.name not in MAY_BE_NONE):
+                _check_amount(source, (table, each.name), amount)
+    _check_rates(source, configuration.queue)
+    _check_trust(source, configuration)
+    _check_routes(source, configuration)
     for position, policy in enumerate(configuration.policy):
         _check_amount(source, ("policy", position, "timeout"), policy.timeout)
+
+
+def _check_trust(source: Source, configuration: Configuration) -> None:
+    """Refuse what is no network, and what no client could be told."""
+    for key in ("relay", "proxy", "xclient", "unlimited"):
+        for position, network in enumerate(getattr(configuration.trust, key)):
+            try:
+                Networks([network])
+            except ValueError:
+                place = ("trust", key, position)
+                raise source.refuse(place, f"trust.{key}: {network!r} is neither an IP address nor a network")
+    for key in ("longest_hold", "shortest_deliver_by"):
+        if not 0 <= getattr(configuration.extensions, key) < 1_000_000_000:  # RFC 4865 section 3, RFC 2852 section 4
+            raise source.refuse(("extensions", key), f"extensions.{key} must have nine digits at most")
+    for key, words in (
+        ("priority_policy", (configuration.extensions.priority_policy,)),
+        ("no_soliciting", configuration.extensions.no_soliciting),
+    ):
+        for word in words:
+            if word and not _EHLO_WORD.fullmatch(word):
+                raise source.refuse(("extensions", key), f"extensions.{key}: {word!r} is no word of an EHLO line")
+
+
+def _check_rates(source: Source, queue: Queue) -> None:
+    """Refuse what is no rate; what one is good for is the queue's to say."""
+    for position, entry in enumerate(queue.destination_rates):
+        name, _, rate = entry.rpartition("=")
+        if not name.strip() or not is_rate(rate.strip()):
+            place = ("queue", "destination_rates", position)
+            raise source.refuse(place, f"queue.destination_rates: write example.net=10/m, not {entry!r}")
+    for key in ("sender_rate", "account_rate"):
+        rate = getattr(queue, key)
+        if rate and not is_rate(rate):
+            raise source.refuse(("queue", key), f"queue.{key} must be a rate, as 100/h, not {rate!r}")
+
+
+def _check_routes(source: Source, configuration: Configuration) -> None:
+    """Refuse a URL that is none, without repeating the password it may have; the rest is the router's to say."""
+    places: list[tuple[Place, str]] = [(("route", n, "to"), rule.to) for n, rule in enumerate(configuration.route)]
+    for place, to in [*places, *([(("relay",), configuration.relay)] if configuration.relay else [])]:
+        try:
+            if is_destination(to) or place == ("relay",):
+                Destination.read(to)
+            elif to not in ("mx", "mailbox") and not to.startswith("refuse:"):
+                raise ValueError(f"write a URL, mx, mailbox or refuse: and a reason, not {to!r}")
+        except ValueError as reason:
+            raise source.refuse(place, f"{dotted(place)}: {reason}")
+    if not 0 < configuration.delivery.port < 65_536:
+        raise source.refuse(("delivery", "port"), "delivery.port must be a port")
 
 
 def _check_amount(source: Source, place: Place, amount: float) -> None:
@@ -103,8 +187,8 @@ def _value(source: Source, place: Place, value: Any, wanted: Any, default: Any) 
     if dataclasses.is_dataclass(wanted):
         return _table(source, place, value, default)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is tuple and arguments[0] in OPEN:
-        entry = arguments[0]()
+    if origin is tuple and dataclasses.is_dataclass(arguments[0]):
+        entry: Any = arguments[0]()
         return tuple(_table(source, (*place, n), each, entry) for n, each in enumerate(_tables(source, place, value)))
     if origin is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

@@ -52,7 +52,7 @@ class MailboxCourier:
         self._store = store
         self._inboxes: dict[str, str] = {}
 
-    async def deliver(self, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
+    async def deliver(self, destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         """Deliver to each recipient; whatever the store raises is that recipient's deferral, and logged once."""
         path = _return_path(envelope)
         if path is None:
@@ -68,6 +68,9 @@ class MailboxCourier:
             for recipient in envelope.recipients
         ]
         return _outcomes(envelope, await DeferredList(begun, consumeErrors=True))
+
+    async def close(self) -> None:
+        """Do nothing: the store is not ours to close."""
 
     async def _deliver(
         self, path: bytes, envelope: Envelope, recipient: Address, content: IContent, junk: bool

@@ -8,9 +8,11 @@ from typing import Any
 from twisted.cred.portal import Portal
 
 from mailfw.imap import responses
+from mailfw.imap.commands.authenticate import PREFIX
 from mailfw.imap.server import Session
 from mailfw.imap.settings import IMAPSettings
 from mailfw.interfaces import IDraft
+from mailfw.sasl.logins import Attempts, Logins
 from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
 from mailfw.wire.stream import Stream
@@ -25,16 +27,25 @@ def imap_factory(
     open_draft: Callable[[int], Awaitable[IDraft]],
     clock: Any,
     limits: ConnectionLimits | None = None,
+    attempts: Attempts | None = None,
 ) -> SessionFactory:
     """
     Return a factory of IMAP sessions.
 
     The portal's avatars provide `IAccount`.  `open_draft` makes room for a message of about so many octets, for
-    APPEND; it may raise `NoSpace`.
+    APPEND; it may raise `NoSpace`.  `attempts` counts failed logins for all listeners.
     """
+    logins = Logins(
+        portal,
+        clock,
+        PREFIX,
+        plaintext=settings.allow_plaintext_auth,
+        attempts=attempts,
+        enabled=settings.mechanisms,
+    )
 
     async def session(stream: Stream) -> None:
-        await Session(stream, settings, portal, open_draft).run()
+        await Session(stream, settings, logins, open_draft).run()
 
     busy = responses.condition(b"BYE", "Too many connections; please come back later", b"UNAVAILABLE")
     return SessionFactory(session, clock, busy, limits)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from twisted.cred.portal import Portal
 from twisted.logger import Logger
 
 from mailfw.imap import grammar, names, responses
@@ -34,13 +33,14 @@ from mailfw.imap.view import View
 from mailfw.interfaces import IDraft, IMailStore
 from mailfw.mail import failure
 from mailfw.mail.mailbox import MailboxInfo, Path
+from mailfw.sasl.logins import Logins
 from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut, Woken
 
 log = Logger()
 
 # RFC 3501 sets no limits on lines.  Clients name thousands of UIDs in one; before login none needs more than
-# a name and a password, and nothing has to be waited for.
-_BEFORE_LOGIN = Bounds(line=8 * 1024, command=8 * 1024, discard=64 * 1024, timeout=2 * 60)
+# a name and a password or an initial response (RFC 4959), and nothing has to be waited for.
+_BEFORE_LOGIN = Bounds(line=13 * 1024, command=13 * 1024, discard=64 * 1024, timeout=2 * 60)
 
 
 def _after_login(settings: IMAPSettings) -> Bounds:
@@ -96,9 +96,9 @@ class Session:
         "account",
         "failures",
         "idling",
+        "logins",
         "open_draft",
         "over",
-        "portal",
         "read_only",
         "reader",
         "settings",
@@ -114,13 +114,13 @@ class Session:
         self,
         stream: Stream,
         settings: IMAPSettings,
-        portal: Portal,
+        logins: Logins,
         open_draft: Callable[[int], Awaitable[IDraft]],
     ) -> None:
         self.stream = stream
         self.reader = Reader(stream, _BEFORE_LOGIN)
         self.settings = settings
-        self.portal = portal
+        self.logins = logins
         self.open_draft = open_draft
         #: The account's name, empty before login; `store` exists from then on.
         self.account = ""
@@ -147,7 +147,9 @@ class Session:
         """Greet, then answer commands until the end."""
         reason = "logged out"
         try:
-            self.say(b"OK", f"{self.settings.hostname} is ready", general.capability_code(self))
+            # What TLS will allow is not known before its handshake, and no client may be told less.
+            code = None if self.stream.is_secure else general.capability_code(self)
+            self.say(b"OK", f"{self.settings.hostname} is ready", code)
             while not self.over:
                 await self._turn()
         except Disconnected:
@@ -229,7 +231,7 @@ class Session:
             return responses.bad("There is no such command")
         if self.state not in verb.states:
             return responses.bad(_WRONG_STATE[self.state])
-        if verb.needs_privacy and not general.may_log_in(self):
+        if verb.needs_privacy and not self.logins.permits(self.stream):
             return authenticate.PRIVACY
         try:
             if self.reader.pending is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -18,7 +19,7 @@ class Address:
     domain: str
 
     def __str__(self) -> str:
-        local = self.local if _is_dot_string(self.local) else _quote(self.local)
+        local = self.local if _DOT_STRING.fullmatch(self.local) else _quote(self.local)
         return f"{local}@{self.domain}" if self.domain else local
 
     @property
@@ -27,13 +28,10 @@ class Address:
         return str(self).isascii()
 
 
+# Dot-string = Atom *("." Atom)                     RFC 5321 section 4.1.2
 # atext                                            RFC 5322 section 3.2.3, with UTF8-non-ascii of RFC 6531 section 3.3
-_ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~")
-
-
-def _is_dot_string(local: str) -> bool:
-    """Dot-string = Atom *("." Atom), RFC 5321 section 4.1.2."""
-    return all(atom and all(c in _ATEXT or c > "\x7f" for c in atom) for atom in local.split("."))
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
+_DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 
 
 def _quote(local: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailfw.mail.fields import without_comments
 
@@ -36,6 +36,9 @@ _ZONES = {
     b"PST": -480,
     b"PDT": -420,
 }
+
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,19 @@ def _moment(
         hours = hours % 12 + (12 if half.lower() == b"pm" else 0)
     if month is None or hours > 24 or minutes > 59:
         return None
+    days = _days(_full_year(year), month, int(day))
+    if days is None:
+        return None
+    return Moment(((days * 24 + hours) * 60 + minutes) * 60 + seconds, _zone_offset(zone))
+
+
+@lru_cache(maxsize=64)
+def _days(year: int, month: int, day: int) -> int | None:
+    """Return the days from the epoch to a date, None if there is no such date."""
     try:
-        date = dt.date(_full_year(year), month, int(day))
+        return dt.date(year, month, day).toordinal() - _EPOCH
     except ValueError:
         return None
-    face = calendar.timegm((date.year, date.month, date.day, hours, minutes, seconds))
-    return Moment(face, _zone_offset(zone))
 
 
 def _full_year(year: bytes) -> int:

@@ -27,9 +27,9 @@ class Client:
     The sending side of one connection, as far as it is known when a policy is asked.
 
     `address` is an IP address as text, or ``""`` for a UNIX socket.  `helo` is ``""`` before the client has
-    named itself, `account` is `None` before it has logged in.  `findings` is where a policy leaves what it
-    learnt for the policies after it, under its own name; each transaction starts with a copy of what the
-    connection has found.
+    named itself, `account` is `None` before it has logged in.  `certificate` is the subject of the client's
+    certificate, where it has shown one that was verified.  `findings` is where a policy leaves what it learnt for the
+    policies after it, under its own name; each transaction starts with a copy of what the connection has found.
     """
 
     service: Service
@@ -39,7 +39,22 @@ class Client:
     extended: bool = False
     tls: str | None = None
     account: str | None = None
+    certificate: str | None = None
     findings: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+
+    def afresh(self) -> Client:
+        """Return the same client with findings of its own."""
+        return Client(
+            self.service,
+            self.address,
+            self.port,
+            self.helo,
+            self.extended,
+            self.tls,
+            self.account,
+            self.certificate,
+            self.findings.copy(),
+        )
 
     @property
     def protocol(self) -> str:

@@ -55,11 +55,10 @@ def field_value(raw: bytes) -> bytes:
 
 def unfold(value: bytes) -> bytes:
     """Join the lines of a value; each fold becomes a space, NULs go (RFC 5322 section 2.2.3)."""
-    if b"\n" in value:
-        value = _FOLD.sub(b" ", value)
-    if b"\0" in value:
-        value = value.replace(b"\0", b"")
-    return value.strip(b" \t\r\n").replace(b"\r", b"")
+    value = value.strip(b" \t\r\n")
+    if b"\n" not in value and b"\r" not in value and b"\0" not in value:
+        return value
+    return _FOLD.sub(b" ", value).replace(b"\0", b"").strip(b" \t\r\n").replace(b"\r", b"")
 
 
 def unquote(value: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -223,7 +224,7 @@ class Scanner:
         part.newlines = self._count(body_start)
         head = bytes(self._header)
         self._header.clear()
-        part.facts = read_facts(head, part.in_digest)
+        part.facts = read_facts(split_fields(head), part.in_digest)
         parent = self._stack[-2] if len(self._stack) > 1 else None
         if parent is None or parent.facts["type"] == "message":
             part.head = head
@@ -311,10 +312,10 @@ def _common_start(boundaries: list[bytes]) -> bytes:
 # ---------------------------------------------------------------- the fields that describe a part
 
 
-def read_facts(head: bytes, in_digest: bool = False) -> dict[str, Any]:
+def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -> dict[str, Any]:
     """Return what the Content fields of a header say, as keyword arguments of `Part`; the first of a kind counts."""
     found: dict[bytes, bytes] = {}
-    for name, raw in split_fields(head):
+    for name, raw in fields:
         if name.startswith(b"content-"):
             found.setdefault(name[8:], field_value(raw))
     # RFC 2046 section 5.1.5: what a part of a digest is unless it says otherwise.
@@ -334,6 +335,12 @@ def read_facts(head: bytes, in_digest: bool = False) -> dict[str, Any]:
     facts.setdefault("subtype", "plain")
     facts.setdefault("parameters", ())
     return facts
+
+
+def end_of_header(octets: bytes) -> int | None:
+    """Return where the body of a message begins; None if that takes a `Scanner` to tell."""
+    blank = _BLANK_LINE.search(octets, 0, MAX_HEADER)
+    return None if blank is None or octets.startswith((b"\n", b"\r\n")) else blank.end()
 
 
 def _read_type(value: bytes) -> dict[str, Any]:
@@ -380,6 +387,22 @@ def encode_parts(root: Part) -> bytes:
 def decode_parts(octets: bytes) -> Part:
     """Return the tree that `encode_parts` wrote, without `Part.head`."""
     return _from_list(json.loads(octets))
+
+
+def shift_parts(octets: bytes, size: int) -> bytes:
+    """Return the table for the same message with `size` octets of header put before it."""
+    root = json.loads(octets)
+    root[_HEADER_SIZE] += size
+    waiting = list(root[_CHILDREN])
+    while waiting:
+        part = waiting.pop()
+        part[_HEADER_START] += size
+        waiting += part[_CHILDREN]
+    return json.dumps(root, separators=(",", ":")).encode("ascii")
+
+
+#: Places in a line of the table.
+_HEADER_START, _HEADER_SIZE, _CHILDREN = 11, 12, 15
 
 
 def _to_list(part: Part) -> list[Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 
 from mailfw.mail.address_list import MailAddress, parse_addresses
 from mailfw.mail.fields import Parameters, field_value, split_fields, to_octets
@@ -11,6 +13,9 @@ from mailfw.mail.mime import Part
 # QUOTED-CHAR, and those that need a backslash before them                         RFC 3501 section 9
 _QUOTED = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-\x7f]{0,1000}")
 _SPECIAL = re.compile(rb'(["\\])')
+
+#: Address fields of no more octets are remembered.
+_SHORT = 200
 
 #: The addresses of an envelope, in its order.
 _ADDRESSES = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
@@ -34,15 +39,15 @@ def nstring(octets: bytes | None) -> bytes:
 # ---------------------------------------------------------------- ENVELOPE
 
 
-def envelope(head: bytes) -> bytes:
+def envelope(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """
-    Return the envelope of the message with this header.
+    Return the envelope of the message with these header fields, as `split_fields` gives them.
 
     Text fields are served as they are, encoded words and all.  Of a repeated text field the first counts,
     repeated address fields are taken together.
     """
     values: dict[bytes, bytes] = {}
-    for name, raw in split_fields(head):
+    for name, raw in fields:
         if name not in _ENVELOPE:
             continue
         if name not in values:
@@ -62,10 +67,18 @@ def envelope(head: bytes) -> bytes:
 
 
 def _address_list(value: bytes | None) -> bytes:
-    addresses = parse_addresses(value) if value else None
-    if not addresses:
+    if not value:
         return b"NIL"
-    return b"(%b)" % b"".join(map(_address, addresses))
+    return _remembered_list(value) if len(value) <= _SHORT else _parsed_list(value)
+
+
+def _parsed_list(value: bytes) -> bytes:
+    addresses = parse_addresses(value)
+    return b"(%b)" % b"".join(map(_address, addresses)) if addresses else b"NIL"
+
+
+#: The same people write to the same people.
+_remembered_list = lru_cache(maxsize=1024)(_parsed_list)
 
 
 def _address(address: MailAddress) -> bytes:
@@ -75,10 +88,23 @@ def _address(address: MailAddress) -> bytes:
 # ---------------------------------------------------------------- BODY and BODYSTRUCTURE
 
 
-def body(part: Part, extended: bool) -> bytes:
-    """Return the structure of a part fresh from the scanner: BODYSTRUCTURE if `extended`, else BODY."""
-    if part.is_multipart:
-        return _multipart(part, extended)
+def body(part: Part) -> tuple[bytes, bytes]:
+    """Return the structure of a part fresh from the scanner: BODY, and BODYSTRUCTURE, which has more of each part."""
+    if part.type == "multipart":
+        return _multipart(part)
+    before, after = around(part)
+    shown = extended = b"%b %d" % (before, part.body_size)
+    if part.message is not None:
+        within = body(part.message)
+        head = envelope(split_fields(part.message.head))
+        shown, extended = (b"%b %b %b" % (shown, head, each) for each in within)
+    if part.message is not None or part.type == "text":
+        shown, extended = (b"%b %d" % (each, part.lines) for each in (shown, extended))
+    return shown + b")", extended + after
+
+
+def around(part: Part) -> tuple[bytes, bytes]:
+    """Return what stands before the size of a part that is no multipart, and at the end of its BODYSTRUCTURE."""
     fields = [
         nstring(to_octets(part.type)),
         nstring(to_octets(part.subtype)),
@@ -86,24 +112,17 @@ def body(part: Part, extended: bool) -> bytes:
         _text(part.id),
         _text(part.description),
         nstring(to_octets(part.encoding)),
-        b"%d" % part.body_size,
     ]
-    if part.message is not None:
-        fields += [envelope(part.message.head), body(part.message, extended)]
-    if part.message is not None or part.type == "text":
-        fields.append(b"%d" % part.lines)
-    if extended:
-        fields += [_text(part.md5), *_extension(part)]
-    return b"(%b)" % b" ".join(fields)
+    return b"(" + b" ".join(fields), b" %b %b)" % (_text(part.md5), _extension(part))
 
 
-def _multipart(part: Part, extended: bool) -> bytes:
-    empty = _NO_PARTS + (b" NIL NIL NIL NIL)" if extended else b")")
-    parts = b"".join([body(child, extended) for child in part.children]) or empty
+def _multipart(part: Part) -> tuple[bytes, bytes]:
+    pairs = [body(child) for child in part.children]
+    shown = b"".join([pair[0] for pair in pairs]) or _NO_PARTS + b")"
+    extended = b"".join([pair[1] for pair in pairs]) or _NO_PARTS + b" NIL NIL NIL NIL)"
     subtype = nstring(to_octets(part.subtype))
-    if not extended:
-        return b"(%b %b)" % (parts, subtype)
-    return b"(%b %b %b %b)" % (parts, subtype, _parameters(part.parameters), b" ".join(_extension(part)))
+    more = b"%b %b" % (_parameters(part.parameters), _extension(part))
+    return b"(%b %b)" % (shown, subtype), b"(%b %b %b)" % (extended, subtype, more)
 
 
 def _with_charset(part: Part) -> Parameters:
@@ -119,15 +138,17 @@ def _parameters(parameters: Parameters) -> bytes:
     return b"(%b)" % b" ".join([nstring(to_octets(word)) for pair in parameters for word in pair])
 
 
-def _extension(part: Part) -> list[bytes]:
+def _extension(part: Part) -> bytes:
     """Return disposition, language and location."""
+    if part.disposition is None and not part.language and part.location is None:
+        return b"NIL NIL NIL"
     disposition = b"NIL"
     if part.disposition is not None:
         kind = nstring(to_octets(part.disposition))
         disposition = b"(%b %b)" % (kind, _parameters(part.disposition_parameters))
     tags = [nstring(to_octets(tag)) for tag in part.language]
     language = b"NIL" if not tags else tags[0] if len(tags) == 1 else b"(%b)" % b" ".join(tags)
-    return [disposition, language, _text(part.location)]
+    return b"%b %b %b" % (disposition, language, _text(part.location))
 
 
 def _text(text: str | None) -> bytes:

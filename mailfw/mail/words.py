@@ -187,3 +187,27 @@ def _join_sections(sections: dict[int, tuple[str, bool]]) -> str:
         octets += unquote_to_bytes(to_octets(value)) if extended else to_octets(value)
         number += 1
     return decode_charset(bytes(octets), charset or "utf8")
+
+
+# ---------------------------------------------------------------- writing
+
+#: Octets of one word, so that it keeps to the 75 characters of RFC 2047 section 2.
+_WORD_OCTETS = 45
+
+
+def encode_words(text: str) -> str:
+    """Return text as it can stand in an ASCII field: as encoded words, parted by spaces, unless it is ASCII."""
+    if text.isascii():
+        return text
+    pieces = [b""]
+    for character in text:
+        octets = character.encode("utf-8", "replace")
+        if len(pieces[-1]) + len(octets) > _WORD_OCTETS:  # a character stays in one word, RFC 2047 section 5
+            pieces.append(b"")
+        pieces[-1] += octets
+    return " ".join(encode_word(piece, "utf-8") for piece in pieces)
+
+
+def encode_word(octets: bytes, charset: str) -> str:
+    """Write at most 45 octets as one encoded word of kind B (RFC 2047 section 4.1)."""
+    return f"=?{charset}?B?{base64.b64encode(octets).decode('ascii')}?="

@@ -10,7 +10,7 @@ from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
 from mailfw.mail.verdict import Accept, Refuse, Verdict
-from mailfw.policies.patterns import Networks, read_ip
+from mailfw.network import Networks, read_ip
 
 
 @implementer(IDeliveryPolicy)

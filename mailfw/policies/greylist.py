@@ -20,7 +20,8 @@ from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.verdict import Defer, Verdict
-from mailfw.policies.patterns import network_of, read_ip
+from mailfw.network import read_ip
+from mailfw.policies.patterns import network_of
 from mailfw.site import Site
 
 log = Logger()

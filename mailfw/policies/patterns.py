@@ -8,23 +8,10 @@ from collections.abc import Sequence
 
 from mailfw.mail.address import Address, normalise_domain
 from mailfw.mail.verdict import Accept, Refuse, Verdict
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from mailfw.network import read_ip
 
 #: Addresses are compared no further than this: RFC 5321 section 4.5.3.1 allows 64 + 1 + 255 octets.
 _LONGEST = 320
-
-
-def read_ip(text: str) -> IPAddress | None:
-    """Return a client's address, IPv4 in IPv6 as IPv4; None for a UNIX socket or what is no IP address."""
-    if not text:
-        return None
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def network_of(text: str) -> str:
@@ -37,21 +24,6 @@ def network_of(text: str) -> str:
     if address is None:
         return text
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 64), strict=False))
-
-
-class Networks:
-    """IP addresses and networks in CIDR notation.  Raises `ValueError` for one that is neither."""
-
-    def __init__(self, written: Sequence[str]) -> None:
-        networks = [ipaddress.ip_network(text.strip(), strict=False) for text in written]
-        self._addresses = {network.network_address for network in networks if network.num_addresses == 1}
-        self._networks = [network for network in networks if network.num_addresses > 1]
-
-    def __bool__(self) -> bool:
-        return bool(self._addresses or self._networks)
-
-    def __contains__(self, address: IPAddress) -> bool:
-        return address in self._addresses or any(address in network for network in self._networks)
 
 
 class Addresses:

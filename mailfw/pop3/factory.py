@@ -9,6 +9,7 @@ from twisted.cred.portal import Portal
 from mailfw.pop3 import responses
 from mailfw.pop3.server import Session
 from mailfw.pop3.settings import Access, POP3Settings
+from mailfw.sasl.logins import Attempts, Logins
 from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
 from mailfw.wire.stream import Stream
@@ -23,13 +24,23 @@ def pop3_factory(
     clock: Any,
     limits: ConnectionLimits | None = None,
     in_use: set[str] | None = None,
+    attempts: Attempts | None = None,
 ) -> SessionFactory:
     """
     Return a factory whose sessions log in at `portal` and serve the inbox of their account.
 
     `in_use` names the accounts whose maildrop is locked: listeners that serve the same accounts share one set.
+    `attempts` counts failed logins for all listeners.
     """
-    access = Access(settings, portal, set() if in_use is None else in_use)
+    logins = Logins(
+        portal,
+        clock,
+        responses.CHALLENGE,
+        plaintext=settings.allow_plaintext_auth,
+        attempts=attempts,
+        enabled=settings.mechanisms,
+    )
+    access = Access(settings, logins, set() if in_use is None else in_use)
 
     async def hold(stream: Stream) -> None:
         await Session(stream, access).run()

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 
 #: Octets of a command with its CRLF (RFC 2449 section 4).
 LINE_LIMIT = 255
-#: Octets of a response within an exchange: RFC 5034 section 4 puts them beyond the limit of a command; this is
-#: the limit that RFC 4954 section 4 gives the same mechanisms in SMTP.
-RESPONSE_LIMIT = 12288
 
 
 class BadSyntax(Exception):

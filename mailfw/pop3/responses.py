@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 
 
@@ -24,11 +23,8 @@ def err(text: str, code: str = "") -> bytes:
     return f"-ERR [{code}] {text}\r\n".encode("ascii") if code else f"-ERR {text}\r\n".encode("ascii")
 
 
-def challenge(octets: bytes) -> bytes:
-    """Return what the server says within an exchange (RFC 5034 section 4)."""
-    return b"+ " + base64.b64encode(octets) + b"\r\n"
-
-
+#: What stands before a challenge (RFC 5034 section 4).
+CHALLENGE = b"+ "
 END = b".\r\n"
 
 # order and syntax
@@ -44,10 +40,13 @@ NAME_FIRST = err("USER first")
 LOGIN_FAILED = err("Name or password is wrong", "AUTH")
 TOO_MANY_LOGINS = err("Name or password is wrong; too many attempts", "AUTH")
 PASSWORDS_NEED_TLS = err("Passwords are taken under TLS only", "AUTH")
+NO_PASSWORDS = err("No passwords are taken here", "AUTH")
 UNKNOWN_MECHANISM = err("This mechanism is not known here")
 CANCELLED = err("Cancelled")
 BAD_EXCHANGE = err("This does not follow the mechanism")
-OVERLOADED = err("Too many logins at once; try again later", "SYS/TEMP")
+THROTTLED = err("Too many failed logins; try again later", "AUTH")
+NOT_BASE64 = err("This is not base64")
+UNAVAILABLE = err("Logins cannot be checked at the moment", "SYS/TEMP")
 IN_USE = err("Another session has this maildrop", "IN-USE")
 
 # TLS
@@ -68,13 +67,15 @@ SHUTTING_DOWN = err("The server stops; try again later", "SYS/TEMP")
 TOO_MANY_CONNECTIONS = err("Too many connections; try again later", "SYS/TEMP")
 
 
-def capabilities(tls: bool, mechanisms: Sequence[str], software: str) -> bytes:
-    """Return the answer to CAPA; `tls` says that STLS can be used now, `mechanisms` what AUTH accepts now."""
+def capabilities(tls: bool, passwords: bool, mechanisms: Sequence[str], software: str) -> bytes:
+    """Return the answer to CAPA: whether STLS and USER can be used now, and with which mechanisms AUTH can."""
     names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
     if tls:
         names.append("STLS")
+    if passwords:
+        names.append("USER")
     if mechanisms:
-        names += ["USER", "SASL " + " ".join(mechanisms)]
+        names.append("SASL " + " ".join(mechanisms))
     names.append(f"IMPLEMENTATION {software}")
     return ok("What there is") + lines(names) + END
 

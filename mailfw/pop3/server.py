@@ -7,19 +7,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
-from twisted.cred.error import LoginFailed
 from twisted.logger import Logger
 
 from mailfw.interfaces import IAccount, IContent
-from mailfw.mail.failure import Overloaded
 from mailfw.pop3 import grammar, responses
 from mailfw.pop3.body import Cutter, DotStuffer
 from mailfw.pop3.grammar import Authentication, BadSyntax, Top, parse_command
 from mailfw.pop3.maildrop import Maildrop
 from mailfw.pop3.responses import END, Refused, err, lines, ok
 from mailfw.pop3.settings import Access
-from mailfw.sasl import MECHANISMS, Challenge, Malformed
-from mailfw.sasl.exchange import UsernamePassword
+from mailfw.sasl.credentials import UsernamePassword
+from mailfw.sasl.exchange import Cancelled, Malformed, NotBase64, Throttled, Unavailable
+from mailfw.sasl.exchange import Refused as LoginRefused
+from mailfw.sasl.logins import Login
 from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
 
 log = Logger()
@@ -27,6 +27,15 @@ log = Logger()
 #: Octets of a message, and lines of a listing, between two looks whether the client still takes them.
 CHUNK = 128 * 1024
 BATCH = 1000
+
+#: What is answered to an exchange that comes to no judgement.
+_WRONG: Mapping[type[Exception], bytes] = {
+    NotBase64: responses.NOT_BASE64,
+    Malformed: responses.BAD_EXCHANGE,
+    Cancelled: responses.CANCELLED,
+    Unavailable: responses.UNAVAILABLE,
+    LineTooLong: responses.LINE_TOO_LONG,
+}
 
 
 class When(enum.Enum):
@@ -46,7 +55,7 @@ class Session:
         self._settings = access.settings
         self._name: bytes | None = None
         self._account: IAccount | None = None
-        self._log_out: Callable[[], None] | None = None
+        self._log_out: Callable[[], object] | None = None
         self._maildrop: Maildrop | None = None
         self._errors = 0
         self._failed_logins = 0
@@ -128,9 +137,10 @@ class Session:
 
     async def _capa(self, _: None) -> None:
         """RFC 2449 section 5: what is said depends on TLS alone."""
-        secure = self._stream.is_secure
-        tls = self._settings.tls is not None and not secure
-        self._stream.write(responses.capabilities(tls, self._access.mechanisms(secure), self._settings.software))
+        stream, logins = self._stream, self._access.logins
+        tls = self._settings.tls is not None and not stream.is_secure
+        passwords, mechanisms = logins.takes_passwords(stream), logins.offered(stream)
+        stream.write(responses.capabilities(tls, passwords, mechanisms, self._settings.software))
 
     async def _quit(self, _: None) -> None:
         """RFC 1939 section 6: the one way into the UPDATE state."""
@@ -157,8 +167,9 @@ class Session:
 
     async def _user(self, name: bytes) -> None:
         """Any name is taken, for nobody learns here who exists."""
-        if not self._access.mechanisms(self._stream.is_secure):
-            raise Refused(responses.PASSWORDS_NEED_TLS)
+        logins = self._access.logins
+        if not logins.takes_passwords(self._stream):
+            raise Refused(responses.NO_PASSWORDS if logins.permits(self._stream) else responses.PASSWORDS_NEED_TLS)
         self._name = name
         self._stream.write(responses.NAME_TAKEN)
 
@@ -166,48 +177,31 @@ class Session:
         name, self._name = self._name, None
         if name is None:
             raise Refused(responses.NAME_FIRST)
-        await self._log_in(UsernamePassword(name, password))
+        await self._log_in(self._access.logins.judge(self._stream, UsernamePassword(name, password)))
 
     async def _auth(self, asked: Authentication) -> None:
         """RFC 5034 section 4."""
-        usable = self._access.mechanisms(self._stream.is_secure)
-        if not usable:
+        logins = self._access.logins
+        if not logins.permits(self._stream):
             raise Refused(responses.PASSWORDS_NEED_TLS)
-        if asked.mechanism not in usable:
+        if asked.mechanism not in logins.offered(self._stream):
             raise Refused(responses.UNKNOWN_MECHANISM)
-        mechanism = MECHANISMS[asked.mechanism]()
-        try:
-            step = mechanism.next(asked.initial)
-            while isinstance(step, Challenge):
-                step = mechanism.next(await self._response_to(step.octets))
-        except Malformed:
-            raise Refused(responses.BAD_EXCHANGE)
-        await self._log_in(step.credentials)
+        await self._log_in(logins.authenticate(self._stream, asked.mechanism, asked.initial))
 
-    async def _response_to(self, octets: bytes) -> bytes:
-        self._stream.write(responses.challenge(octets))
+    async def _log_in(self, judged: Awaitable[Login]) -> None:
         try:
-            line = await self._stream.read_line(grammar.RESPONSE_LIMIT)
-        except LineTooLong:
-            raise Refused(responses.LINE_TOO_LONG)
-        if line == b"*":
-            raise Refused(responses.CANCELLED)
-        return grammar.decode(line)
-
-    async def _log_in(self, credentials: Any) -> None:
-        try:
-            login: tuple[Any, Any, Callable[[], None]] = await self._access.portal.login(credentials, None, IAccount)
-        except LoginFailed:
+            login = await judged
+        except (LoginRefused, Throttled) as refused:
             self._failed_logins += 1
             if self._failed_logins < self._settings.login_attempts:
-                raise Refused(responses.LOGIN_FAILED)
+                raise Refused(responses.THROTTLED if isinstance(refused, Throttled) else responses.LOGIN_FAILED)
             self._end(responses.TOO_MANY_LOGINS)
             return
-        except Overloaded:
-            raise Refused(responses.OVERLOADED)
-        await self._lock(*login[1:])
+        except tuple(_WRONG) as wrong:
+            raise Refused(next(response for kind, response in _WRONG.items() if isinstance(wrong, kind)))
+        await self._lock(login.account, login.logout)
 
-    async def _lock(self, account: IAccount, log_out: Callable[[], None]) -> None:
+    async def _lock(self, account: IAccount, log_out: Callable[[], object]) -> None:
         """Take the maildrop for this session alone (RFC 1939 section 4)."""
         if account.name in self._access.in_use:
             log_out()

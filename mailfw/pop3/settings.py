@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.cred.portal import Portal
-
 from mailfw.pop3.responses import ok
-from mailfw.sasl import CREDENTIALS, MECHANISMS
+from mailfw.sasl.logins import Logins
+from mailfw.sasl.mechanisms import USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class POP3Settings:
 
     hostname: str
     allow_plaintext_auth: bool = False
+    mechanisms: Sequence[str] = USUAL
     tls: Any = None
     hard_errors: int = 20
     login_attempts: int = 3
@@ -34,15 +35,8 @@ class Access:
     """What the sessions share; `in_use` are the accounts that one of them has locked (RFC 1939 section 4)."""
 
     settings: POP3Settings
-    portal: Portal
+    logins: Logins
     in_use: set[str] = field(default_factory=set)
-
-    def mechanisms(self, secure: bool) -> tuple[str, ...]:
-        """Return the SASL mechanisms that can be used now."""
-        if not secure and not self.settings.allow_plaintext_auth:
-            return ()
-        accepted = self.portal.listCredentialsInterfaces()
-        return tuple(name for name in MECHANISMS if CREDENTIALS[name] in accepted)
 
     def greeting(self) -> bytes:
         """Return what is said first; without the timestamp that would offer APOP (RFC 1939 section 7)."""

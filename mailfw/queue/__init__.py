@@ -1,1 +1,1 @@
-"""The durable side of taking mail: drafts, the intake, and the spool of what could not be delivered at once."""
+"""The queue: where mail is taken, tried again until it is delivered or given back, and reported on."""

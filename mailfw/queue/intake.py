@@ -1,40 +1,52 @@
 """
 Where every message enters, and where we become responsible for it.
 
-The promise: `Delivered` from `accept` means that the message is on stable storage, and that each recipient
-will get it or its sender will be told, at least once.
+The promise: `Delivered` from `accept` means that message and envelope are on stable storage, and that each recipient
+will get the message or its sender will be told, at least once.  The spool keeps it until then, the runner delivers.
 
-Local mail is delivered while the client waits, so that most messages are written once and a refusal is the
-client's to report, not ours (no backscatter).  What is left of a message that somebody has got, the spool takes over.
+Mail by LMTP is delivered while the client waits, since each recipient has a reply of its own: the client has the queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import cast
 
+from twisted.internet.defer import Deferred as TwistedDeferred
+from twisted.internet.defer import DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailfw.interfaces import ICourier, IDeliveryPolicy, IDirectory, IDraft, IIntake, IRouter
-from mailfw.mail.content import Content, Prefixed
+from mailfw.interfaces import IContent, IDeliveryPolicy, IDraft, IIntake, ISpool
+from mailfw.mail.address import Address
+from mailfw.mail.content import Content, Octets, Prefixed
 from mailfw.mail.envelope import QUARANTINE, Client, Envelope, Service
 from mailfw.mail.failure import NoSpace
-from mailfw.mail.message import Header, date_time, field, read_header, received_field, token
+from mailfw.mail.message import Header, read_header
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
+from mailfw.mail.queued import Action, Concluded, Queued
 from mailfw.mail.reply import Reply
-from mailfw.mail.verdict import Defer, Discard, Modify, Quarantine, Refuse, Verdict
-from mailfw.queue.delivery import BROKEN, Attempt, Delivery, fold
-from mailfw.queue.drafts import DraftRoom
-from mailfw.queue.queued import Queued, Undelivered
-from mailfw.queue.schedule import Schedule
-from mailfw.queue.spool import Spool
+from mailfw.mail.verdict import Defer, Discard, Hold, Quarantine, Refuse, Verdict
+from mailfw.queue.attempt import BROKEN
+from mailfw.queue.notes import Notes
+from mailfw.queue.planning import Arrival, Plan, Planner, divide, is_local
+from mailfw.queue.runner import QueueRunner
+from mailfw.queue.settlement import is_wanted
+from mailfw.queue.traces import Tracer
 from mailfw.site import Site
 
 log = Logger()
 
-#: Received fields a message may have; more mean a loop (Postfix's hopcount_limit is 50; RFC 5321 section 6.3).
-MAX_HOPS = 50
+#: Received fields a message may have; more mean a loop (RFC 5321 section 6.3: normally at least 100).
+MAX_HOPS = 100
+#: Octets of a message that is read once and then kept in memory until it is delivered.
+_SMALL = 64 * 1024
+#: Seconds that a client waits for its reply while the queue outruns delivery (Postfix's in_flow_delay is 1).
+_BREATH = 0.1
 
+DELIVERED = Delivered()
 LOOP = Failed(Reply(554, "5.4.6", "Too many Received fields: this message is going round in a loop"))
 NO_SPACE = Deferred(Reply(452, "4.3.1", "The disk is full; try again later"))
 HEADER_TOO_LONG = Failed(Reply(554, "5.6.0", "The header of the message is too long"))
@@ -42,35 +54,32 @@ HEADER_TOO_LONG = Failed(Reply(554, "5.6.0", "The header of the message is too l
 
 @implementer(IIntake)
 class Intake:
-    """Adds the trace field, asks the policies about the whole message, delivers, and spools what is left."""
+    """Adds the trace field, asks the policies about the whole message, finds out who gets it, and spools it."""
 
     def __init__(
         self,
         *,
         site: Site,
-        directory: IDirectory,
-        router: IRouter,
-        couriers: Mapping[str, ICourier],
+        planner: Planner,
         policies: IDeliveryPolicy,
-        spool: Spool,
-        drafts: DraftRoom,
-        schedule: Schedule | None = None,
+        spool: ISpool,
+        runner: QueueRunner,
+        history: Notes | None = None,
         software: str = "mailfw",
         max_hops: int = MAX_HOPS,
     ) -> None:
-        self._site = site
+        self._reactor = site.reactor
+        self._planner = planner
         self._policies = policies
         self._spool = spool
-        self._drafts = drafts
-        #: How messages are delivered, for the runner to do likewise.
-        self.delivery = Delivery(directory=directory, router=router, couriers=couriers)
-        self._schedule = schedule or Schedule()
-        self._software = software
+        self._runner = runner
+        self._history = history
+        self._tracer = Tracer(site, software)
         self._max_hops = max_hops
 
     async def open_draft(self, size_hint: int) -> IDraft:
         """Make room for a message.  Raises `NoSpace`."""
-        return await self._drafts.open(size_hint)
+        return await self._spool.open_draft(size_hint)
 
     async def accept(self, client: Client, envelope: Envelope, draft: IDraft) -> list[Outcome]:
         """Take responsibility for a message: one outcome for each recipient, in order."""
@@ -83,7 +92,10 @@ class Intake:
             return [BROKEN] * len(envelope.recipients)
 
     async def _accept(self, client: Client, envelope: Envelope, draft: IDraft) -> list[Outcome]:
-        header = await read_header(draft)
+        whole: Content = draft
+        if draft.size <= _SMALL:
+            whole = Octets(await draft.read(0, draft.size))
+        header = await read_header(whole)
         refusal = self._refusal(client, header)
         if refusal is not None:
             return [refusal] * len(envelope.recipients)
@@ -91,13 +103,15 @@ class Intake:
         answer = _answer(verdict, envelope)
         if answer is not None:
             return [answer] * len(envelope.recipients)
-        content = self._traced(client, envelope, header, draft, verdict)
-        junk = isinstance(verdict, Quarantine) or QUARANTINE in client.findings
-        attempts = await self.delivery.deliver(envelope, content, junk)
-        if client.service is Service.LMTP:
-            # RFC 2033 section 4.2: each recipient has a reply of its own, and the client keeps what is not delivered.
-            return [fold(address, attempts) for address in envelope.recipients]
-        return await self._settle(envelope, content, junk, attempts)
+        plan = await self._planner.plan(envelope, header, self._runner.seconds())
+        if plan.failed and not any(parcel.legs for parcel in plan.parcels):
+            return [plan.outcome_of(each) or BROKEN for each in envelope.recipients]
+        traced = self._tracer.traced(client, envelope, header, whole, verdict)
+        arrival = self._arrival(client, envelope, traced.size, verdict)
+        if client.service is Service.LMTP and not arrival.held:
+            return await self._deliver(plan, traced, arrival)
+        await self._take(divide(plan, arrival), traced)
+        return [DELIVERED] * len(envelope.recipients)
 
     def _refusal(self, client: Client, header: Header) -> Failed | None:
         if header.count(b"received") > self._max_hops:
@@ -106,81 +120,117 @@ class Intake:
             return HEADER_TOO_LONG  # a Bcc could be in what we did not see
         return None
 
-    # ------------------------------------------------------------ what is added
-
-    def _traced(
-        self, client: Client, envelope: Envelope, header: Header, draft: IDraft, verdict: Verdict | None
-    ) -> Content:
-        """Return the message as it is to be kept: our Received first, then what the policies add."""
-        now = self._site.reactor.seconds()
-        alone = envelope.recipients[0] if len(envelope.recipients) == 1 else None
-        prefix = received_field(client, envelope, alone, self._site.hostname, self._software, now)
-        if isinstance(verdict, Modify | Quarantine):
-            prefix += b"".join(field(name, value) for name, value in verdict.fields)
-        dropped = [b"return-path"]  # RFC 5321 section 4.4: ours will be the only one
-        if client.service is Service.SUBMISSION:
-            prefix += self._completed(envelope, header, now)
-            dropped += [b"bcc", b"resent-bcc"]  # RFC 5322 section 3.6.3: the others must not see them
-        if any(name in header for name in dropped):
-            return Prefixed(prefix + header.without(*dropped), draft, len(header.octets))
-        return Prefixed(prefix, draft)
-
-    def _completed(self, envelope: Envelope, header: Header, now: float) -> bytes:
-        """Return the fields a submitted message must have and does not (RFC 6409 section 8)."""
-        fields = b""
-        if b"date" not in header:
-            fields += field("Date", date_time(now))
-        if b"message-id" not in header:
-            fields += field("Message-ID", f"<{int(now)}.{token(envelope.id)}@{self._site.hostname}>")
-        return fields
-
-    # ------------------------------------------------------------ what is left
-
-    async def _settle(
-        self, envelope: Envelope, content: Content, junk: bool, attempts: Sequence[Attempt]
-    ) -> list[Outcome]:
-        """
-        Return outcomes that agree, since SMTP has one reply for all recipients.
-
-        Where nobody has got the message the client keeps it; otherwise the queue takes what is left.
-        """
-        left = [attempt for attempt in attempts if not isinstance(attempt.outcome, Delivered)]
-        if not left:
-            return [Delivered()] * len(envelope.recipients)
-        outcome: Outcome = Delivered()
-        if len(left) == len(attempts):
-            outcome = next((each.outcome for each in left if isinstance(each.outcome, Deferred)), left[0].outcome)
-        else:
-            await self._take_over(envelope, content, junk, left)
-        return [outcome] * len(envelope.recipients)
-
-    async def _take_over(self, envelope: Envelope, content: Content, junk: bool, left: Sequence[Attempt]) -> None:
-        """Write down what is left.  If that fails the client is asked to send all again: twice is better than never."""
-        now = self._site.reactor.seconds()
-        queued = Queued(
-            envelope,
-            arrived=now,
-            due=now + self._schedule.pause(1, 0.5),
-            junk=junk,
-            waiting=undelivered(left, Deferred),
-            failed=undelivered(left, Failed),
-        )
-        await self._spool.put(queued, content)
-        log.info(
-            "Message {id} is queued: {waiting} wait, {failed} failed",
-            id=envelope.id,
-            waiting=[f"{one.recipient}: {one.reply.text}" for one in queued.waiting],
-            failed=[f"{one.recipient}: {one.reply.text}" for one in queued.failed],
+    def _arrival(self, client: Client, envelope: Envelope, size: int, verdict: Verdict | None) -> Arrival:
+        now = self._runner.seconds()
+        return Arrival(
+            now,
+            max(now, envelope.release),
+            now + self._runner.schedule.pause(1, 0.5),
+            size,
+            client.account or "",
+            client.address,
+            isinstance(verdict, Quarantine) or QUARANTINE in client.findings,
+            f"quarantine: {verdict.reason}" if isinstance(verdict, Hold) else "",
         )
 
+    # ------------------------------------------------------------ keeping it
 
-def undelivered(attempts: Sequence[Attempt], kind: type[Deferred | Failed]) -> tuple[Undelivered, ...]:
-    """Return the recipients whose outcome is of a kind, with the reply that says why."""
-    return tuple(
-        Undelivered(attempt.original, attempt.recipient, attempt.outcome.reply)
-        for attempt in attempts
-        if isinstance(attempt.outcome, kind)
-    )
+    async def _take(self, messages: Sequence[tuple[Queued, bytes]], content: Content) -> None:
+        """Put all into the spool, then let them be delivered; when this returns all are on stable storage."""
+        put = [(queued, cast("IContent", _marked(marks, content))) for queued, marks in messages]
+        if len(put) == 1:
+            await self._spool.put(*put[0])
+        elif put:
+            begun = [TwistedDeferred.fromCoroutine(self._spool.put(*each)) for each in put]
+            results = await DeferredList(begun, consumeErrors=True)
+            await self._undo(put, results)
+        pressed = False
+        for queued, marked in put:
+            self._note(queued)
+            pressed |= not self._runner.offer(queued, marked if isinstance(marked, Octets) else None)
+        if pressed:
+            await deferLater(self._reactor, _BREATH)
+
+    async def _undo(self, put: Sequence[tuple[Queued, IContent]], results: Sequence[tuple[bool, object]]) -> None:
+        """Where one part could not be kept the client keeps all: forget the others, and raise why."""
+        failures = [result for success, result in results if not success and isinstance(result, Failure)]
+        if not failures:
+            return
+        for (queued, _), (success, _) in zip(put, results, strict=True):
+            if success:
+                await self._spool.remove(queued.id)
+        failures[0].raiseException()
+
+    def _note(self, queued: Queued) -> None:
+        if self._history is not None:
+            self._history.note(
+                queued.id,
+                "accepted",
+                sender=str(queued.envelope.sender or ""),
+                recipients=[str(each) for each in queued.envelope.recipients],
+                size=queued.size,
+                account=queued.account,
+                client=queued.client,
+                held=queued.held,
+            )
+
+    # ------------------------------------------------------------ LMTP
+
+    async def _deliver(self, plan: Plan, content: Content, arrival: Arrival) -> list[Outcome]:
+        """
+        Deliver into our own mailboxes at once, and keep what leaves, but for whom the client will come back.
+
+        RFC 2033 section 4.2: each recipient has a reply of its own, and the client keeps what is not delivered.
+        """
+        outcomes: dict[Address, list[Outcome]] = {}
+        for one in plan.failed:
+            outcomes.setdefault(one.original, []).append(Failed(one.reply) if one.reply else BROKEN)
+        plan.failed.clear()  # the reply says so
+        first = plan.parcels[0]
+        for route in [route for route in first.legs if is_local(route)]:
+            pendings = tuple(first.legs.pop(route))
+            found = await self._runner.couriers.deliver(
+                route, plan.envelope, pendings, cast("IContent", content), arrival.junk
+            )
+            for one in pendings:
+                outcome = found[one.address]
+                outcomes.setdefault(one.original, []).append(outcome)
+                if isinstance(outcome, Delivered) and is_wanted(plan.envelope, one.original, Action.DELIVERED):
+                    reply, now = outcome.reply, arrival.arrived
+                    plan.owed.append(Concluded(one.original, one.address, Action.DELIVERED, reply, when=now))
+        _leave_out(plan, {each for each, found in outcomes.items() if isinstance(fold(found), Deferred)})
+        await self._take(divide(plan, arrival), content)
+        return [fold(outcomes.get(each, ())) for each in plan.envelope.recipients]
+
+
+def _leave_out(plan: Plan, again: set[Address]) -> None:
+    """Take out of a plan whoever the client will send to again."""
+    plan.owed = [one for one in plan.owed if one.original not in again]
+    for parcel in plan.parcels:
+        kept = {route: [one for one in them if one.original not in again] for route, them in parcel.legs.items()}
+        parcel.legs = {route: them for route, them in kept.items() if them}
+
+
+def fold(outcomes: Sequence[Outcome]) -> Outcome:
+    """
+    Return the one outcome for an address that may have led to several; none at all means that the queue has it.
+
+    A deferral counts most, since trying again can only help; then what was delivered.
+    """
+    for kind in (Deferred, Delivered, Failed):
+        for outcome in outcomes:
+            if isinstance(outcome, kind):
+                return outcome
+    return DELIVERED
+
+
+def _marked(marks: bytes, content: Content) -> Content:
+    """Return a content behind fields of its own."""
+    if not marks:
+        return content
+    if isinstance(content, Octets):
+        return Octets(marks + content.read_now(0, content.size))
+    return Prefixed(marks, content)
 
 
 def _answer(verdict: Verdict | None, envelope: Envelope) -> Outcome | None:
@@ -191,5 +241,5 @@ def _answer(verdict: Verdict | None, envelope: Envelope) -> Outcome | None:
         return Deferred(Reply(verdict.code, verdict.status, verdict.reason))
     if isinstance(verdict, Discard):
         log.info("Message {id} is discarded: {reason}", id=envelope.id, reason=verdict.reason)
-        return Delivered()
+        return DELIVERED
     return None

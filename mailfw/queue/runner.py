@@ -1,44 +1,64 @@
-"""The service that tries again what the spool holds, and has the failures reported."""
+"""
+The service that delivers what the queue holds.
+
+Each message in memory is `Active`: its due legs wait in the lanes of their destinations, are tried, and when none of
+them is left there the message is settled: reports are put into the queue, and it is removed from the spool or given
+back to it.  What an attempt has come to is written down before anything is done about it.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from mailfw.interfaces import IContent
-from mailfw.mail.address import Address
+from mailfw.interfaces import IContent, ICourier, ISpool
 from mailfw.mail.outcome import Deferred as DeferredOutcome
-from mailfw.mail.outcome import Failed
-from mailfw.mail.reply import Reply
-from mailfw.queue.bounces import Bounces
-from mailfw.queue.delivery import Attempt, Delivery
-from mailfw.queue.intake import undelivered
-from mailfw.queue.queued import Queued, Undelivered
+from mailfw.mail.outcome import Delivered, Failed
+from mailfw.mail.queued import Leg, Queued
+from mailfw.queue.active import Active, Change, Entry, Gone
+from mailfw.queue.attempt import Couriers, Outcomes, attempt, close
+from mailfw.queue.bounds import Bounds
+from mailfw.queue.chronicle import Chronicle
+from mailfw.queue.feed import Feed
+from mailfw.queue.lanes import Lanes
+from mailfw.queue.notes import Notes
+from mailfw.queue.planning import Planner
+from mailfw.queue.rates import Limiter, Rates
+from mailfw.queue.reports import Reports
 from mailfw.queue.schedule import Schedule
-from mailfw.queue.spool import Spool
+from mailfw.queue.settlement import replace_leg, settle, warn
+from mailfw.queue.statistics import Statistics
+from mailfw.queue.steady import steady_clock
+from mailfw.queue.waking import Concern, due_now, for_destination, for_domain
 from mailfw.site import Site
 
 log = Logger()
 
-#: Seconds between two looks at what is due.
-INTERVAL = 1.0
-#: Messages that are tried at the same time.
-AT_ONCE = 20
 #: Seconds until a message is looked at again after the disk, or we, have failed with it.
 AFTER_FAULT = 60.0
+#: Seconds that deliveries under way have to come to an end when the server stops.
+STOP_WITHIN = 30.0
+#: Messages of a destination that cannot be reached which are dealt with in one turn of the reactor.
+_AT_ONCE = 100
+#: Messages that are looked at in one step when a destination is to be tried now, or one is looked for.
+_STEP = 500
+#: How often, and after how many seconds, a message that is on its way into memory is looked for again.
+_LOOKS, _LOOK = 100, 0.05
 
 
 class QueueRunner(Service):
     """
-    Works through what is due, a bounded number of messages at a time, each by one coroutine.
+    Works through what is due: in rotation between destinations, as many deliveries at a time as they bear.
 
-    An outcome is written down before it is acted on; whatever fails in between is done again.
+    `couriers` are by name.  `history` hears of everything; `chance` is for pauses that must not be equal.
     """
 
     name = "queue"
@@ -47,128 +67,376 @@ class QueueRunner(Service):
         self,
         *,
         site: Site,
-        spool: Spool,
-        delivery: Delivery,
+        spool: ISpool,
+        planner: Planner,
+        couriers: Mapping[str, ICourier],
         schedule: Schedule | None = None,
+        bounds: Bounds | None = None,
+        rates: Rates | None = None,
+        history: Notes | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._clock = site.reactor
+        self._reactor = site.reactor
+        #: The time the queue goes by, in seconds since the epoch.
+        self.seconds = steady_clock(site.reactor)
+        self.schedule = schedule or Schedule()
+        self.couriers = Couriers(couriers)
+        self._bounds = bounds or Bounds()
         self._spool = spool
-        self._delivery = delivery
-        self._schedule = schedule or Schedule()
-        self._bounces = Bounces(site=site, delivery=delivery, spool=spool, schedule=self._schedule)
+        self._planner = planner
+        self._chronicle = Chronicle(history)
         self._chance = chance
-        self._working: dict[str, Deferred[None]] = {}
-        self._not_before: dict[str, float] = {}
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = self._clock
+        self._reports = Reports(site=site, planner=planner, spool=spool, schedule=self.schedule)
+        self._limiter = Limiter(rates or Rates(), self.seconds)
+        self._active: dict[str, Active] = {}
+        self._lanes = Lanes(self._bounds, self.schedule, self._limiter, chance, lambda: len(self._active))
+        self._feed = Feed(
+            reactor=site.reactor,
+            clock=self.seconds,
+            spool=spool,
+            lanes=self._lanes,
+            room=lambda: self._bounds.active - len(self._active),
+            begin=self._begin,
+        )
+        self._octets = 0
+        self._counts = {Delivered: 0, DeferredOutcome: 0, Failed: 0}
+        self._pumping: Any = None
+        self._limited: Any = None
+        self._putting_off: list[tuple[Entry, DeferredOutcome]] = []
+        self._ended: Deferred[None] | None = None
+
+    # ------------------------------------------------------------ the service
 
     def startService(self) -> None:
-        """Find out what the last process left, then look after it."""
+        """Begin with what the spool, which is open, has."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
-        Deferred.fromCoroutine(self._recover())
+        self._feed.start()
 
-    async def _recover(self) -> None:
-        try:
-            await self._spool.recover()
-        except Exception:
-            log.failure("The spool cannot be read: what it holds is not delivered")
-        if self.running and not self._looking.running:
-            self._looking.start(INTERVAL)
+    async def _stop(self) -> None:
+        await self._feed.stop()
+        for timer in (self._pumping, self._limited):
+            if timer is not None:
+                timer.cancel()
+        self._pumping = self._limited = None
+        while self._putting_off:
+            self._put_some_off(self.seconds())
+        for active in list(self._active.values()):
+            self._withdraw(active)
+        if self._active:
+            self._ended = Deferred()
+            patience = self._reactor.callLater(STOP_WITHIN, self._stopped)
+            await self._ended
+            if patience.active():
+                patience.cancel()
+        if self._active:
+            log.warn("{count} messages are still under way", count=len(self._active))  # noqa: G010  # Twisted's name
 
     def stopService(self) -> Deferred[None]:
-        """Begin nothing new, and wait for what is under way."""
+        """Begin nothing new, wait for what is under way, and give the rest back."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
-        if self._looking.running:
-            self._looking.stop()
-        return DeferredList(list(self._working.values())).addCallback(lambda _: None)
+        return Deferred.fromCoroutine(self._stop())
 
-    def _look(self) -> None:
-        now = self._clock.seconds()
-        for queued in self._spool.due(now):
-            if len(self._working) >= AT_ONCE:
-                return
-            if queued.id not in self._working and self._not_before.get(queued.id, now) <= now:
-                self._begin(queued)
-
-    def _begin(self, queued: Queued) -> None:
-        ended: Deferred[None] = Deferred()
-        self._working[queued.id] = ended
-
-        def end(_: object) -> None:
-            del self._working[queued.id]
+    def _stopped(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
             ended.callback(None)
 
-        Deferred.fromCoroutine(self._work(queued)).addBoth(end)
+    def statistics(self) -> Statistics:
+        """Return what is going on."""
+        return Statistics(
+            len(self._active),
+            self._octets,
+            self._lanes.in_flight,
+            self._counts[Delivered],
+            self._counts[DeferredOutcome],
+            self._counts[Failed],
+            self._lanes.states(self.seconds()),
+        )
 
-    async def _work(self, queued: Queued) -> None:
-        """Do what is due with one message; never raises."""
-        self._not_before.pop(queued.id, None)
+    # ------------------------------------------------------------ in
+
+    def offer(self, queued: Queued, content: IContent | None) -> bool:
+        """
+        Take over a message that was put into the spool a moment ago; `content` is its, in memory, or None.
+
+        False asks to be given less: its destination has enough of what can be done at once.
+        """
+        if queued.id in self._active:
+            return True
+        if content is not None and self._octets + content.size > self._bounds.memory:
+            content = None
+        active = self._admit(queued, content)
+        if not self.running or queued.held or len(self._active) > self._bounds.active:
+            self._finish_soon(active)
+            return not self.running or bool(queued.held)
+        return self._enter(active, self.seconds(), fresh=True)
+
+    async def _begin(self, queued: Queued) -> None:
+        """Take over a message from the spool: ways may be others now."""
+        active = self._admit(queued, None)
+        now = self.seconds()
+        active.in_flight += 1  # so long as nobody knows the way it is not given back
+        active.queued = await self._planner.plan_again(queued, now, self.schedule, self._chance())
+        active.in_flight -= 1
+        if self.running and not active.changes:
+            self._enter(active, now, fresh=False)
+        else:
+            self._finish_soon(active)
+
+    def _admit(self, queued: Queued, content: IContent | None) -> Active:
+        active = self._active[queued.id] = Active(queued, content)
+        if content is not None:
+            self._octets += content.size
+        return active
+
+    def _enter(self, active: Active, now: float, fresh: bool) -> bool:
+        """Give each leg that is due a place in its lane; False where there was none."""
+        taken = True
+        for leg in active.queued.legs:
+            if leg.due > now or not leg.route.courier:
+                continue
+            lane = self._lanes.of(leg.route)
+            if lane.blocked_until > now and lane.reason is not None:
+                self._put_off(active, leg, lane.reason, now)
+            elif fresh and self._lanes.is_crowded(lane):
+                taken = False
+            else:
+                self._lanes.enter(Entry(active, leg, lane))
+        if active.is_busy:
+            self._pump_soon()
+        else:
+            self._finish_soon(active)
+        if not taken:
+            self._feed.has_more = True
+        return taken
+
+    # ------------------------------------------------------------ out
+
+    def _pump_soon(self) -> None:
+        if self._pumping is None and self.running:
+            self._pumping = self._reactor.callLater(0, self._pump)
+
+    def _pump(self) -> None:
+        """Begin what may begin, in the turn of the reactor after that in which it could."""
+        self._pumping = None
+        now = self.seconds()
+        self._put_some_off(now)
+        while (entry := self._lanes.next(now)) is not None:
+            wait = 0.0 if self._limiter.is_idle else self._limiter.wait(entry.active.queued, entry.leg)
+            if wait:
+                self._lanes.unbegin(entry)
+                self._postpone(entry, now + wait)
+            else:
+                Deferred.fromCoroutine(self._attempt(entry)).addErrback(_never)
+        if self._putting_off:
+            self._pump_soon()
+        token = self._lanes.next_token()
+        if token is not None and self._limited is None:
+            self._limited = self._reactor.callLater(max(0.001, token - now), self._token)
+
+    def _token(self) -> None:
+        """Go on with a lane that was at the limit of its rate."""
+        self._limited = None
+        self._pump_soon()
+
+    def _put_some_off(self, now: float) -> None:
+        """Let those wait that need not be tried now, so many in a turn that nobody else has to."""
+        some = self._putting_off[-_AT_ONCE:]
+        del self._putting_off[-_AT_ONCE:]
+        for entry, reason in some:
+            entry.active.in_flight -= 1
+            self._put_off(entry.active, entry.leg, reason, now)
+            if not entry.active.is_busy:
+                self._finish_soon(entry.active)
+
+    def _put_off(self, active: Active, leg: Leg, reason: DeferredOutcome, now: float) -> None:
+        """Count an attempt with a leg that another has made for it."""
+        outcomes: Outcomes = {one.address: reason for one in leg.recipients}
+        active.queued = settle(active.queued, leg, outcomes, now, self.schedule, self._chance())
+        self._chronicle.put_off(active.queued, leg, reason)
+
+    def _postpone(self, entry: Entry, due: float) -> None:
+        """Let a leg wait that was not tried."""
+        active, leg = entry.active, entry.leg
+        active.queued = replace_leg(active.queued, leg, (replace(leg, due=due),))
+        if not active.is_busy:
+            self._finish_soon(active)
+
+    async def _attempt(self, entry: Entry) -> None:
+        active, leg = entry.active, entry.leg
+        outcomes = await attempt(self.couriers, self._spool, active, leg)
+        now = self.seconds()
+        achieved = False
+        unreachable: DeferredOutcome | None = None
+        for outcome in outcomes.values():
+            self._counts[type(outcome)] += 1
+            achieved |= isinstance(outcome, Delivered)
+            if isinstance(outcome, DeferredOutcome) and outcome.unreachable:
+                unreachable = outcome
+        drained = self._lanes.ended(entry, None if achieved else unreachable, achieved, now)
+        active.queued = settle(active.queued, leg, outcomes, now, self.schedule, self._chance())
+        self._chronicle.attempt(active.queued, leg, outcomes)
+        if drained and unreachable is not None:
+            self._wait_for(entry, drained, unreachable)
+        if self._feed.has_more and self._has_room(entry):
+            self._feed.at(0.0)
+        self._pump_soon()
+        if active.is_busy:
+            await self._record(active)
+        else:
+            await self._finish(active)
+
+    def _wait_for(self, entry: Entry, drained: Sequence[Entry], reason: DeferredOutcome) -> None:
+        for each in drained:
+            each.active.in_flight += 1  # so long as it is here it is not given back
+        self._putting_off += [(each, reason) for each in drained]
+        self._chronicle.unreachable(entry, len(drained), reason)
+
+    def _has_room(self, entry: Entry) -> bool:
+        if entry.lane.is_full:
+            return self._lanes.has_drained(entry.lane)
+        return len(self._active) <= self._bounds.active // 2
+
+    async def _record(self, active: Active) -> None:
         try:
-            content = await self._spool.open(queued)
-            try:
-                queued = await self._report(queued, content)
-                if queued.waiting and queued.due <= self._clock.seconds():
-                    queued = await self._try(queued, content)
-                    queued = await self._report(queued, content)
-            finally:
-                await content.close()
-            if queued.is_done:
-                await self._spool.remove(queued)
+            await self._spool.record(active.queued)
         except Exception:
-            log.failure("Message {id} stays in the queue", id=queued.id)
-            self._not_before[queued.id] = self._clock.seconds() + AFTER_FAULT
+            log.failure("What became of message {id} could not be written down yet", id=active.queued.id)
 
-    async def _report(self, queued: Queued, content: IContent) -> Queued:
-        """Have the failures reported, then forget them."""
-        if not queued.failed:
-            return queued
-        await self._bounces.report(queued, content)
-        queued = replace(queued, failed=())
-        if not queued.is_done:
-            await self._spool.record(queued)
-        return queued
+    # ------------------------------------------------------------ the end
 
-    async def _try(self, queued: Queued, content: IContent) -> Queued:
-        """Make one attempt, and write down what came of it."""
-        attempts = await self._delivery.deliver(queued.next_envelope(), content, queued.junk)
-        now = self._clock.seconds()
-        made = queued.attempts + 1
-        due = self._schedule.next_attempt(queued.arrived, made, now, self._chance())
-        waiting, failed = _sort(queued, attempts)
-        if due is None:
-            failed += tuple(_expired(one) for one in waiting)
-            waiting = ()
-        queued = replace(queued, attempts=made, due=now if due is None else due, waiting=waiting, failed=failed)
-        log.info(
-            "Message {id}, attempt {attempts}: {delivered} delivered, {waiting} wait, {failed} failed",
-            id=queued.id,
-            attempts=made,
-            delivered=len(attempts) - len(waiting) - len(failed),
-            waiting=[f"{one.recipient}: {one.reply.text}" for one in waiting],
-            failed=[f"{one.recipient}: {one.reply.text}" for one in failed],
-            due=queued.due,
-        )
-        if not queued.is_done:
-            await self._spool.record(queued)
-        return queued
+    def _finish_soon(self, active: Active) -> None:
+        Deferred.fromCoroutine(self._finish(active))
+
+    async def _finish(self, active: Active) -> None:
+        """Do what is to be done with a message that is in no lane, and let go of it; never raises."""
+        if active.finishing or self._active.get(active.queued.id) is not active:
+            return
+        active.finishing = True
+        active.cancel()
+        try:
+            await self._settle(active)
+            before = active.queued
+            active.apply_changes()
+            self._chronicle.changed(before, active.queued)
+            if active.queued.is_done:
+                await self._spool.remove(active.queued.id)
+            else:
+                await self._spool.give_back(active.queued)
+        except Exception as fault:
+            log.failure("What became of message {id} cannot be written down now", id=active.queued.id)
+            active.finishing = False
+            if self.running:
+                active.timer = self._reactor.callLater(AFTER_FAULT, self._finish_soon, active)
+                return
+            active.fail_changes(fault)
+        self._forget(active)
+
+    async def _settle(self, active: Active) -> None:
+        """Have done what is owed."""
+        queued, now = active.queued, self.seconds()
+        if queued.held:
+            return
+        if queued.legs and self.schedule.is_warning_due(queued, now):
+            queued = active.queued = warn(queued, now)
+        if not queued.owed:
+            return
+        await self._spool.record(queued)
+        content = active.content or await self._spool.content(queued.id)
+        if content is None:
+            raise LookupError("The spool has no content for it")
+        try:
+            settled, put = await self._reports.report(queued, content, now)
+        finally:
+            if content is not active.content:
+                await close(content)
+        self._chronicle.reported(queued, settled)
+        active.queued = settled
+        for report, octets in put:
+            self.offer(report, octets)
+
+    def _forget(self, active: Active) -> None:
+        queued = active.queued
+        del self._active[queued.id]
+        if active.content is not None:
+            self._octets -= active.content.size
+        if queued.due is not None:
+            self._feed.at(queued.due)
+        active.tell_changes()
+        for change, done in active.changes:
+            Deferred.fromCoroutine(self._alter_again(queued.id, change)).chainDeferred(done)
+        if self._ended is not None and not self._active:
+            self._stopped()
+
+    # ------------------------------------------------------------ what people want
+
+    async def alter(self, name: str, change: Change) -> Queued | None:
+        """
+        Change a message between two attempts, and return what it is then; None if there is no such message.
+
+        What is made due is tried, even if its destination is being waited for.  A change that returns None removes
+        the message: what is returned is done.  Raises whatever the change does, or the spool.
+        """
+        for _ in range(_LOOKS):
+            active = self._active.get(name)
+            if active is None:
+                queued = await self._spool.seize(name)
+                if queued is not None:
+                    active = self._admit(queued, None)
+                elif name not in self._active and await self._spool.get(name) is None:
+                    return None
+            if active is not None:
+                done = active.change(change)
+                self._withdraw(active)
+                try:
+                    altered = await done
+                except Gone:
+                    return None
+                self._hurry(altered)
+                return altered
+            await deferLater(self._reactor, _LOOK)
+        raise TimeoutError(f"Message {name} is held by somebody else")
+
+    async def _alter_again(self, name: str, change: Change) -> Queued:
+        """Make a change that came while the message was written down."""
+        altered = await self.alter(name, change)
+        if altered is None:
+            raise Gone(name)
+        return altered
+
+    def _withdraw(self, active: Active) -> None:
+        """Take a message out of the lanes, so far as it has not begun."""
+        for entry in list(active.entries):
+            self._lanes.withdraw(entry)
+        if not active.is_busy and not active.finishing:
+            self._finish_soon(active)
+
+    def _hurry(self, queued: Queued) -> None:
+        now = self.seconds()
+        if queued.due is not None and queued.due <= now:
+            for leg in queued.legs:
+                if leg.due <= now:
+                    self._lanes.unblock(str(leg.route))
+            self._feed.at(0.0)
+
+    async def etrn(self, domain: str) -> int:
+        """Make all that waits for recipients of a domain due now (RFC 1985), and return how many messages that are."""
+        return await self._wake(for_domain(domain))
+
+    async def wake(self, destination: str) -> int:
+        """Make all that waits for a destination of `Route` due now, and return how many messages that are."""
+        return await self._wake(for_destination(destination))
+
+    async def _wake(self, concerns: Concern) -> int:
+        count, last = 0, ""
+        while batch := await self._spool.scan(last, _STEP):
+            last = batch[-1].id
+            for queued in batch:
+                if queued.id not in self._active and not queued.held and any(map(concerns, queued.legs)):
+                    count += await self.alter(queued.id, lambda one: due_now(one, concerns)) is not None
+            await deferLater(self._reactor, 0)
+        return count
 
 
-def _sort(queued: Queued, attempts: list[Attempt]) -> tuple[tuple[Undelivered, ...], tuple[Undelivered, ...]]:
-    """Return who has to wait and who failed, each under the addresses the sender wrote."""
-    originals: dict[Address, list[Undelivered]] = {}
-    for known in queued.waiting:
-        originals.setdefault(known.recipient, []).append(known)
-
-    def written(found: tuple[Undelivered, ...]) -> tuple[Undelivered, ...]:
-        return tuple(
-            Undelivered(known.original, one.recipient, one.reply) for one in found for known in originals[one.original]
-        )
-
-    return written(undelivered(attempts, DeferredOutcome)), written(undelivered(attempts, Failed))
-
-
-def _expired(one: Undelivered) -> Undelivered:
-    """Return a recipient that has waited for too long (RFC 3463 section 3.5: X.4.7)."""
-    last = f"{one.reply.code} {one.reply.status} {one.reply.text}"
-    return replace(one, reply=Reply(550, "5.4.7", f"Given up after trying for days; the last answer was: {last}"))
+def _never(fault: Failure) -> None:
+    log.failure("A delivery has failed in a way that none should", failure=fault)

@@ -1,1 +1,1 @@
-"""Which courier takes mail for an address."""
+"""Where mail goes next: the rules of the configuration, then MX, MTA-STS and DANE."""

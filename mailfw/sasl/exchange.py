@@ -1,17 +1,36 @@
-"""The steps of an exchange."""
+"""The steps of an exchange, and how it can end otherwise."""
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from twisted.cred.credentials import IUsernamePassword
-from zope.interface import implementer
+from mailfw.sasl.keys import ScramKeys
 
 
 class Malformed(Exception):
-    """The client's response does not follow its mechanism."""
+    """The peer's words do not follow the mechanism."""
+
+
+class NotBase64(Malformed):
+    """They cannot even be decoded."""
+
+
+class Cancelled(Exception):
+    """The client gave the exchange up."""
+
+
+class Refused(Exception):
+    """The client did not prove who it is; nobody is told why."""
+
+
+class Throttled(Refused):
+    """Too much was refused of late: nothing was judged, and the client may come back later."""
+
+
+class Unavailable(Exception):
+    """Whoever judges logins cannot do so at the moment."""
 
 
 def require_utf8(octets: bytes) -> None:
@@ -29,24 +48,34 @@ class Challenge:
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Proof:
-    """The exchange is over: `credentials` (a `twisted.cred` credentials object) are for the portal to judge."""
+    """
+    All that the client has to say: `credentials` (a `twisted.cred` credentials object) are for the portal to judge.
+
+    `confirmation` and `refusal` are last challenges, where the mechanism has them, for the one outcome and the other;
+    the client's answer to either says nothing.
+    """
 
     credentials: Any
+    confirmation: bytes | None = None
+    refusal: bytes | None = None
 
 
-@implementer(IUsernamePassword)
-class UsernamePassword:
-    """A name and a password, both UTF-8 octets, that never show themselves in a log."""
+@dataclass(frozen=True, slots=True, repr=False)
+class KeysWanted:
+    """The exchange needs an account's keys to go on; `resume` takes them."""
 
-    def __init__(self, username: bytes, password: bytes) -> None:
-        self.username = username
-        self.password = password
+    mechanism: str
+    username: bytes
+    resume: Callable[[ScramKeys], Challenge]
 
-    def checkPassword(self, password: bytes) -> bool:
-        """Compare in constant time."""
-        return hmac.compare_digest(self.password, password)
 
-    def __repr__(self) -> str:
-        return f"UsernamePassword({self.username!r}, …)"
+Step = Challenge | Proof | KeysWanted
+
+
+class Mechanism(Protocol):
+    """One exchange.  `next` is called with None when the client sent no initial response."""
+
+    def next(self, response: bytes | None) -> Step:
+        """Answer the client's response (decoded from base64).  Raises `Malformed` and `Refused`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailfw.sasl.exchange import Challenge, Malformed, Proof, UsernamePassword, require_utf8
+from mailfw.sasl.credentials import UsernamePassword
+from mailfw.sasl.exchange import Challenge, Malformed, Proof, require_utf8
 
 
 class Plain:

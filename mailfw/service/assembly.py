@@ -1,4 +1,4 @@
-"""Which part stands behind which: the one place where implementations meet."""
+"""Which part stands behind which: where implementations meet."""
 
 from __future__ import annotations
 
@@ -6,40 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.cred.portal import Portal
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from mailfw import __version__
+from mailfw.accounts.attempts import AttemptLimits, LoginAttempts
 from mailfw.accounts.names import default_domain
-from mailfw.accounts.portal import account_list, build_portal
+from mailfw.accounts.portal import build_portal
 from mailfw.accounts.realm import MailRealm
+from mailfw.accounts.secret import LastingSecret
+from mailfw.allowance import Allowance
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.http.site import Status, http_site
-from mailfw.imap.factory import IMAPSettings, imap_factory
-from mailfw.interfaces import IDeliveryPolicy, IDirectory, IMailStore, IMessageSource, IRouter
-from mailfw.mail.envelope import Service
-from mailfw.plugins import PluginRefused, Recipe
-from mailfw.policies.pipeline import Link, Pipeline
-from mailfw.pop3.factory import POP3Settings, pop3_factory
-from mailfw.queue.disk import Disk
-from mailfw.queue.drafts import DraftRoom
-from mailfw.queue.intake import Intake
-from mailfw.queue.runner import QueueRunner
-from mailfw.queue.schedule import Schedule
-from mailfw.queue.spool import Spool
+from mailfw.interfaces import IMailStore
+from mailfw.network import Networks
+from mailfw.service.judges import make_judges, site_of
+from mailfw.service.post import Post, make_post, make_store
+from mailfw.service.sessions import IMPLICIT_TLS, Parts, make_sessions
 from mailfw.site import Site
-from mailfw.smtp.factory import SMTPSettings, smtp_factory
-from mailfw.stores.indexed import indexed
+from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import Certificates
-from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
-
-
-def site_of(configuration: Configuration, reactor: Any) -> Site:
-    """Return what plug-ins may know."""
-    return Site(configuration.hostname, frozenset(configuration.domains), configuration.data, reactor)
+from mailfw.wire.proxied import ProxiedFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +40,22 @@ class Assembly:
 
     checkers: Sequence[Any]
     store: IMailStore
-    queue: QueueRunner
+    post: Post
     sessions: dict[str, SessionFactory]
     factories: dict[str, IProtocolFactory]
 
     async def start(self) -> None:
-        """Begin to work through the queue."""
-        self.queue.startService()
+        """Look what the last process left, then begin to work through it."""
+        await self.post.start()
 
     async def stop(self) -> None:
         """Finish what is under way; the store is closed last."""
-        await self.queue.stopService()
+        await self.post.stop()
         await self.store.close()
 
     def connections(self) -> dict[str, int]:
         """Return how many there are now, by service."""
         return {name: factory.connections for name, factory in self.sessions.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the sessions work with."""
-
-    configuration: Configuration
-    certificates: Certificates
-    portal: Portal
-    directory: IDirectory
-    router: IRouter
-    policies: IDeliveryPolicy
-    intake: Intake
-    reactor: Any
-
-    def limits(self) -> ConnectionLimits:
-        """Return the bounds of one service."""
-        limits = self.configuration.limits
-        return ConnectionLimits(limits.connections, limits.connections_per_address)
 
 
 def assemble(
@@ -99,139 +68,49 @@ def assemble(
 ) -> Assembly:
     """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
     site = site_of(configuration, reactor)
-    judges = make_judges(choices, site, checkers)
-    directory, router, policies = judges.directory, judges.router, judges.policies
+    judges = make_judges(configuration, choices, site, checkers)
     store = make_store(choices.store, site)
-    couriers = {each.name: each.make(site=site, directory=directory, store=store) for each in choices.courier}
-    disk = Disk(reactor)
-    spool = Spool(directory=site.data / "spool", disk=disk)
-    schedule = Schedule(
-        configuration.queue.first_pause, configuration.queue.longest_pause, configuration.queue.lifetime
+    post = make_post(configuration, choices, site, judges, store)
+    secret = LastingSecret(site.data / "scram.secret", reactor)
+    portal = build_portal(MailRealm(store), judges.checkers, default_domain(site), judges.accounts, secret.value)
+    limits = configuration.limits
+    parts = Parts(
+        configuration,
+        certificates,
+        portal,
+        judges,
+        post,
+        login_attempts(configuration, site),
+        Load(limits.messages_in_flight, limits.octets_in_flight),
+        Allowance(limits.errors_per_minute, 60.0, reactor.seconds),
+        reactor,
     )
-    intake = Intake(
-        site=site,
-        directory=directory,
-        router=router,
-        couriers=couriers,
-        policies=policies,
-        spool=spool,
-        drafts=DraftRoom(directory=site.data / "spool" / "drafts", disk=disk, clock=reactor),
-        schedule=schedule,
-    )
-    queue = QueueRunner(site=site, spool=spool, delivery=intake.delivery, schedule=schedule)
-    portal = build_portal(MailRealm(store), judges.checkers, default_domain(site))
-    sessions = make_sessions(Parts(configuration, certificates, portal, directory, router, policies, intake, reactor))
-    factories: dict[str, IProtocolFactory] = {
-        name: TLSMemoryBIOFactory(certificates, False, factory, reactor) if name in IMPLICIT_TLS else factory
-        for name, factory in sessions.items()
-    }
+    sessions = make_sessions(parts)
+    factories = {name: _behind_tls(parts, name, factory) for name, factory in sessions.items()}
     factories["http"] = http_site(status)
-    return Assembly(judges.checkers, store, queue, sessions, factories)
+    return Assembly(judges.checkers, store, post, sessions, factories)
 
 
-@dataclass(frozen=True, slots=True)
-class Judges:
-    """The plug-ins that answer questions; those that keep mail are not among them."""
-
-    checkers: Sequence[Any]
-    directory: IDirectory
-    router: IRouter
-    policies: IDeliveryPolicy
-
-
-def make_judges(choices: Choices, site: Site, checkers: Sequence[Any] = ()) -> Judges:
-    """Make them; nothing is written by it, so that a configuration can be tried.  Raises `PluginRefused`."""
-    checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
-    domain = default_domain(site)
-    accounts = [found for each in checkers if (found := account_list(each, site.reactor, domain)) is not None]
-    directory = choices.directory.make(site=site, accounts=accounts)
-    router = choices.router.make(site=site, directory=directory)
-    links = [
-        Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy
-    ]
-    return Judges(checkers, directory, router, Pipeline(links, site.reactor))
+def _behind_tls(parts: Parts, name: str, factory: SessionFactory) -> IProtocolFactory:
+    """Return what a door leads to: TLS where connections begin with it, behind a proxy's word on who is there."""
+    inner: IProtocolFactory = factory
+    if name in IMPLICIT_TLS:
+        inner = TLSMemoryBIOFactory(parts.tls(name), False, factory, parts.reactor)
+    proxies = parts.configuration.trust.proxy
+    return ProxiedFactory(inner, Networks(proxies), parts.reactor) if proxies else inner
 
 
-def make_store(recipe: Recipe, site: Site) -> IMailStore:
-    """Make the store; what is only a message source is indexed by us."""
-    product = recipe.make(site=site)
-    store: IMailStore
-    if IMailStore.providedBy(product):
-        store = product
-        return store
-    if not IMessageSource.providedBy(product):
-        raise PluginRefused(f"store plug-in {recipe.name!r} makes neither an IMailStore nor an IMessageSource")
-    store = indexed(product, site)
-    return store
-
-
-# ---------------------------------------------------------------- sessions
-
-#: Services whose connections begin with a TLS handshake.
-IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
-#: Services of mail being handed to us, and what the protocol calls them.
-RECEIVING = {
-    "smtp": Service.SMTP,
-    "submission": Service.SUBMISSION,
-    "submissions": Service.SUBMISSION,
-    "lmtp": Service.LMTP,
-}
-
-
-def make_sessions(parts: Parts) -> dict[str, SessionFactory]:
-    """Return a factory for each service that speaks a mail protocol; one that nobody listens with costs nothing."""
-    locked: set[str] = set()  # POP3 locks a maildrop, whichever port the other session came in by
-    sessions = {name: _smtp(parts, name) for name in RECEIVING}
-    sessions |= {name: _imap(parts, name) for name in ("imap", "imaps")}
-    sessions |= {name: _pop3(parts, name, locked) for name in ("pop3", "pop3s")}
-    return sessions
-
-
-def _start_tls(parts: Parts, name: str) -> Certificates | None:
-    return None if name in IMPLICIT_TLS else parts.certificates
-
-
-def _smtp(parts: Parts, name: str) -> SessionFactory:
-    configuration = parts.configuration
-    settings = SMTPSettings(
-        configuration.hostname,
-        RECEIVING[name],
-        max_size=configuration.limits.message_size,
-        max_recipients=configuration.limits.recipients,
-        allow_plaintext_auth=configuration.allow_plaintext_auth,
-        tls=_start_tls(parts, name),
-        timeout=configuration.limits.smtp_timeout,
+def login_attempts(configuration: Configuration, site: Site) -> LoginAttempts:
+    """Return the count of failed logins that all services share."""
+    limits = configuration.limits
+    return LoginAttempts(
+        site.reactor,
+        AttemptLimits(
+            limits.login_failures_per_address,
+            limits.login_failures_per_account,
+            limits.login_delay,
+            limits.login_longest_delay,
+            limits.login_refusal,
+        ),
+        default_domain(site),
     )
-    return smtp_factory(
-        settings,
-        intake=parts.intake,
-        directory=parts.directory,
-        router=parts.router,
-        policies=parts.policies,
-        portal=parts.portal,
-        clock=parts.reactor,
-        limits=parts.limits(),
-    )
-
-
-def _imap(parts: Parts, name: str) -> SessionFactory:
-    settings = IMAPSettings(
-        parts.configuration.hostname,
-        tls=_start_tls(parts, name),
-        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
-        append_limit=parts.configuration.limits.message_size,
-        version=__version__,
-    )
-    return imap_factory(
-        settings, portal=parts.portal, open_draft=parts.intake.open_draft, clock=parts.reactor, limits=parts.limits()
-    )
-
-
-def _pop3(parts: Parts, name: str, locked: set[str]) -> SessionFactory:
-    settings = POP3Settings(
-        parts.configuration.hostname,
-        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
-        tls=_start_tls(parts, name),
-        timeout=parts.configuration.limits.pop3_timeout,
-    )
-    return pop3_factory(settings, portal=parts.portal, clock=parts.reactor, limits=parts.limits(), in_use=locked)

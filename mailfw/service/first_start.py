@@ -78,7 +78,7 @@ def configured_certificates(configuration: Configuration) -> Certificates | None
     pair = KeyPair(files.certificate, files.key) if files.certificate and files.key else None
     if pair is None and files.directory is None:
         return None
-    return Certificates(configuration.hostname, pair, files.directory)
+    return Certificates(configuration.hostname, pair, files.directory, files.client_authorities)
 
 
 def own_pair(configuration: Configuration) -> KeyPair:
@@ -93,7 +93,7 @@ def own_certificates(configuration: Configuration, fresh: PEM) -> Certificates:
     try:
         if not pair.certificate.exists():
             write(fresh, pair.certificate, pair.key)
-        return Certificates(configuration.hostname, pair)
+        return Certificates(configuration.hostname, pair, authorities=configuration.tls.client_authorities)
     except CertificateRefused as reason:
         raise CannotStart(str(reason))
     except OSError as reason:

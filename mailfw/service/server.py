@@ -18,6 +18,9 @@ from mailfw.http.autoconfig import Listener
 from mailfw.plugins import PluginRefused
 from mailfw.service import first_start
 from mailfw.service.assembly import Assembly, assemble
+from mailfw.service.control import Control
+from mailfw.service.judges import site_of
+from mailfw.service.offline import make_answers
 from mailfw.service.ports import CannotStart, DaemonCannotStart, Ports
 from mailfw.service.welcome import welcome
 from mailfw.tls.certificates import CertificateRefused, Certificates
@@ -58,6 +61,7 @@ class Server(Service):
         self._certificates: Certificates | None = None
         self._fresh: PEM | None = None
         self._assembly: Assembly | None = None
+        self._control: Control | None = None
         self._lock = -1
         self._opening: Deferred[None] | None = None
         self.is_ready = False
@@ -133,14 +137,15 @@ class Server(Service):
             )
         except PluginRefused as reason:
             raise CannotStart(str(reason))
-        for name, factory in self._assembly.factories.items():
-            if name in self._ports.doors:
-                self._ports.doors[name].behind = factory
         self._opening = Deferred.fromCoroutine(self._open(self._assembly))
         self._opening.addErrback(self._cannot_open)
 
     async def _open(self, assembly: Assembly) -> None:
         await assembly.start()
+        self._control = self._take_commands(assembly)
+        for name, factory in assembly.factories.items():
+            if name in self._ports.doors:
+                self._ports.doors[name].behind = factory
         self.is_ready = True
         account, password = await self._first_account(assembly)
         log.info(
@@ -148,6 +153,13 @@ class Server(Service):
             welcome=welcome(self.hostname, self.domains, self.listeners, account, password),
             listeners=[str(listener) for listener in self.listeners],
         )
+
+    def _take_commands(self, assembly: Assembly) -> Control:
+        """Let the console commands ask."""
+        answers = make_answers(self._configuration, site_of(self._configuration, self._reactor), assembly.post)
+        control = Control(data=self._configuration.data, reactor=self._reactor, answers=answers)
+        control.listen()
+        return control
 
     async def _first_account(self, assembly: Assembly) -> tuple[str | None, str | None]:
         """Make one only where nothing was configured: who writes a configuration says who may log in."""
@@ -173,6 +185,8 @@ class Server(Service):
         if self._opening is not None:
             self._opening.cancel()
         await self._ports.close()
+        if self._control is not None:
+            await self._control.close()
         if self._certificates is not None:
             self._certificates.stop()
         if self._assembly is not None:

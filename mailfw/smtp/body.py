@@ -1,4 +1,4 @@
-"""One message from behind 354 to the one true end of its data."""
+"""One message from its first octet to its last, by DATA or in chunks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from twisted.logger import Logger
 
+from mailfw.mail.envelope import Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.reply import Reply
 from mailfw.smtp import replies
+from mailfw.smtp.gauge import HeaderGauge, has_bare_line_ends
+from mailfw.smtp.load import IN_MEMORY, Load
+from mailfw.smtp.settings import SMTPSettings
 from mailfw.wire.stream import Stream
 
 log = Logger()
@@ -23,89 +27,110 @@ ENDLESS = 2
 GRACE = 64 * 1024
 
 
-class Body:
+class Inlet:
     """
-    Takes one message from the stream and passes it, free of stuffed dots, to `sink` in large pieces.
+    What every octet of a message passes on its way to `sink`: line ends, header, size and room are looked at here.
 
-    Whatever is wrong is remembered and the data read to its end, so that the client hears the reason where it
-    listens.  Lines may be longer than the 1000 octets of RFC 5321 section 4.5.3.1.6: newsletters have such
-    lines, and to break them would break their signatures.
+    The first thing that is wrong is kept in `refusal`, and what comes after it is thrown away: data is read to its end
+    in any case, so that the client hears the reason where it listens.  Lines may be longer than the 1000 octets of
+    RFC 5321 section 4.5.3.1.6: newsletters have such lines, and to break them would break their signatures.
 
-    `normalise` turns a lone CR or LF into CRLF, for clients whose mail is as their disk has it (RFC 6409 section 8
-    lets submission repair); else it is refused, for to repair it is to choose between two readings of one
-    message.  NUL is refused always: IMAP cannot show it (RFC 3501 section 4.3.1).
+    On submission a lone CR or LF is made CRLF, for clients whose mail is as their disk has it (RFC 6409 section 8 lets
+    it repair); else it is refused, for to repair it is to choose between two readings of one message.  NUL is refused:
+    IMAP cannot show it (RFC 3501 section 4.3.1).  With `binary` the body, not the header, may hold all of these.
     """
+
+    __slots__ = (
+        "_binary",
+        "_gauge",
+        "_held",
+        "_is_line_open",
+        "_load",
+        "_max_size",
+        "_repair",
+        "_sink",
+        "_weighed",
+        "refusal",
+        "size",
+        "taken",
+    )
 
     def __init__(
-        self, stream: Stream, sink: Callable[[bytes], Awaitable[None]], limit: int, normalise: bool = False
+        self, sink: Callable[[bytes], Awaitable[None]], settings: SMTPSettings, load: Load, binary: bool = False
     ) -> None:
-        self._stream = stream
         self._sink = sink
-        self._limit = limit
-        self._normalise = normalise
+        self._max_size = settings.max_size
+        self._repair = settings.service is Service.SUBMISSION
+        self._load = load
+        self._binary = binary
+        self._gauge: HeaderGauge | None = HeaderGauge(settings.header_size, settings.header_fields)
+        self._held = b""
+        self._is_line_open = False
+        self._weighed = 0
+        self.refusal: Reply | None = None
         #: Octets of the message, as far as they were passed on.
         self.size = 0
-        #: Octets taken from the stream.
+        #: Octets that came.
         self.taken = 0
-
-    async def read(self) -> Reply | None:
-        """
-        Read to the end; None if all was passed on, else why not.
-
-        With `is_endless` the end was not reached, and the connection is of no more use.
-        """
-        self._stream.begin_bulk()
-        refusal: Reply | None = None
-        if not await self._begin():
-            buffered = self._stream.buffered
-            while (end := buffered.find(END)) < 0:
-                ready = len(buffered) - _held_back(buffered)
-                if not ready:
-                    await self._stream.fill_bulk()
-                    continue
-                octets = self._take(ready)
-                refusal = refusal or await self._pass_on(octets)
-                if self.is_endless:
-                    return refusal
-            octets = self._take(end + 2)
-            self._stream.consume(3)
-            refusal = refusal or await self._pass_on(octets)
-        self._stream.deadline = None
-        return refusal
 
     @property
     def is_endless(self) -> bool:
         """Whether far more has come than was allowed."""
-        return self.taken > ENDLESS * self._limit + GRACE
+        return self.is_beyond(0)
 
-    async def _begin(self) -> bool:
-        """Look at the first line, which has no CRLF before it; return whether the message is empty."""
-        stream = self._stream
-        while len(stream.buffered) < 3 and b".\r\n".startswith(bytes(stream.buffered)):
-            await stream.fill_bulk()
-        if stream.buffered.startswith(b".\r\n"):
-            stream.consume(3)
-            return True
-        if stream.buffered.startswith(b"."):
-            stream.consume(1)
-        return False
+    def is_beyond(self, octets: int) -> bool:
+        """Whether that would be so after so many octets more."""
+        return self.taken + octets > ENDLESS * self._max_size + GRACE
 
-    def _take(self, length: int) -> bytes:
-        self.taken += length
-        return self._stream.consume(length)
+    async def take(self, octets: bytes) -> None:
+        """Pass on a piece that does not end between CR and LF."""
+        self.taken += len(octets)
+        if self.refusal is None:
+            self.refusal = await self._pass_on(octets)
+
+    async def take_any(self, octets: bytes) -> None:
+        """Pass on a piece that ends anywhere; after the last one `finish` is called."""
+        octets = self._held + octets
+        self._held = octets[-1:] if octets.endswith(b"\r") else b""
+        if self._held:
+            octets = octets[:-1]
+        if octets:
+            self._is_line_open = not octets.endswith(b"\n")
+            await self.take(octets)
+
+    async def finish(self) -> None:
+        """Pass on what is left; the last line of a text gets its end, as with DATA it would have to have it."""
+        if self._held:
+            held, self._held, self._is_line_open = self._held, b"", False
+            await self.take(held)
+        if self._is_line_open and not self._binary:
+            await self.take(b"\r\n")
 
     async def _pass_on(self, octets: bytes) -> Reply | None:
-        """Pass on a piece that ends outside of CRLF and CRLF dot; return what is wrong with it."""
-        octets = octets.replace(b"\r\n.", b"\r\n")  # RFC 5321 section 4.5.2
-        line_ends = octets.count(b"\r\n")
-        if octets.count(b"\n") != line_ends or octets.count(b"\r") != line_ends:
-            if not self._normalise:
-                return replies.BARE_LINE_END
-            octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        if b"\0" in octets:
-            return replies.NUL_IN_MESSAGE
-        if self.size + len(octets) > self._limit:
+        """Return what is wrong with a piece."""
+        if not self._binary:
+            if has_bare_line_ends(octets):
+                if not self._repair:
+                    return replies.BARE_LINE_END
+                octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+            if b"\0" in octets:
+                return replies.NUL_IN_MESSAGE
+        if self._gauge is not None:
+            wrong = self._gauge.look_at(octets, self._binary)
+            if wrong is not None:
+                return wrong
+            if self._gauge.is_over:
+                self._gauge = None
+        if self.size + len(octets) > self._max_size:
             return replies.TOO_LARGE
+        return await self._keep(octets)
+
+    async def _keep(self, octets: bytes) -> Reply | None:
+        if self._weighed < IN_MEMORY:
+            weight = min(len(octets), IN_MEMORY - self._weighed)
+            if not self._load.grow(weight):
+                return replies.OVERLOADED
+            self._weighed += weight
         try:
             await self._sink(octets)
         except NoSpace:
@@ -115,6 +140,66 @@ class Body:
             return replies.FAULT
         self.size += len(octets)
         return None
+
+    def release(self) -> None:
+        """Count the message's octets no more."""
+        self._load.octets -= self._weighed
+        self._weighed = 0
+
+
+async def read_data(stream: Stream, inlet: Inlet) -> None:
+    """
+    Read what follows 354 to its one true end, free of stuffed dots (RFC 5321 section 4.5.2).
+
+    If `inlet.is_endless` afterwards the end was not reached, and the connection is of no more use.
+    """
+    stream.begin_bulk()
+    if not await _begin(stream):
+        buffered = stream.buffered
+        while (end := buffered.find(END)) < 0:
+            ready = len(buffered) - _held_back(buffered)
+            if not ready:
+                await stream.fill_bulk()
+                continue
+            await inlet.take(_unstuffed(stream.consume(ready)))
+            if inlet.is_endless:
+                return
+        octets = stream.consume(end + len(END))
+        await inlet.take(_unstuffed(octets[: end + 2]))
+    stream.deadline = None
+
+
+def _unstuffed(octets: bytes) -> bytes:
+    """Take away the dots before dots; to look for one first is half the price of finding none to replace."""
+    return octets.replace(b"\r\n.", b"\r\n") if b"\r\n." in octets else octets
+
+
+async def read_chunk(stream: Stream, inlet: Inlet, length: int) -> None:
+    """Read the octets of one BDAT (RFC 3030 section 2): they are counted, and nothing in them is a command."""
+    await stream.read_into(inlet.take_any, length)
+
+
+async def skip_chunk(stream: Stream, length: int) -> None:
+    """Read the octets of a BDAT that is refused."""
+
+    async def forget(octets: bytes) -> None:
+        """Throw a piece away."""
+
+    await stream.read_into(forget, length)
+
+
+async def _begin(stream: Stream) -> bool:
+    """Look at the first line, which has no CRLF before it; return whether the message is empty."""
+    buffered = stream.buffered
+    while len(buffered) < 3 and b".\r\n".startswith(buffered):
+        await stream.fill_bulk()
+    if not buffered.startswith(b"."):
+        return False
+    if buffered.startswith(b".\r\n"):
+        stream.consume(3)
+        return True
+    stream.consume(1)
+    return False
 
 
 def _held_back(buffered: bytearray) -> int:

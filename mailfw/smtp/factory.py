@@ -6,15 +6,20 @@ from typing import Any
 
 from twisted.cred.portal import Portal
 
+from mailfw.allowance import Allowance
 from mailfw.interfaces import IDeliveryPolicy, IDirectory, IIntake, IRouter
+from mailfw.sasl.logins import Attempts, Logins
+from mailfw.smtp.authentication import PREFIX
+from mailfw.smtp.load import Load
+from mailfw.smtp.reception import Etrn, Reception
 from mailfw.smtp.replies import TOO_MANY_CONNECTIONS
 from mailfw.smtp.server import Session
-from mailfw.smtp.settings import Reception, SMTPSettings
+from mailfw.smtp.settings import SMTPSettings
 from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
 from mailfw.wire.stream import Stream
 
-__all__ = ["SMTPSettings", "smtp_factory"]
+__all__ = ["Load", "SMTPSettings", "smtp_factory"]
 
 
 def smtp_factory(
@@ -27,13 +32,31 @@ def smtp_factory(
     portal: Portal | None,
     clock: Any,
     limits: ConnectionLimits | None = None,
+    attempts: Attempts | None = None,
+    load: Load | None = None,
+    mistakes: Allowance | None = None,
+    etrn: Etrn | None = None,
 ) -> SessionFactory:
     """
     Make the factory of one listener; ``settings.service`` says whether it serves SMTP, submission or LMTP.
 
-    `policies` answers for all policies and never raises.  `clock` provides `IReactorTime`.
+    `policies` answers for all policies and never raises.  `clock` provides `IReactorTime`.  `attempts` counts failed
+    logins, `load` the mail on its way in and `mistakes` refused commands, each for all listeners.  `etrn` has the
+    queue try what waits for a domain; without it there is no ETRN.
     """
-    reception = Reception(settings, intake, directory, router, policies, portal, clock)
+    logins = None
+    if portal is not None:
+        logins = Logins(
+            portal,
+            clock,
+            PREFIX,
+            plaintext=settings.allow_plaintext_auth,
+            attempts=attempts,
+            enabled=settings.mechanisms,
+        )
+    reception = Reception(
+        settings, intake, directory, router, policies, logins, clock, load or Load(), mistakes or None, etrn
+    )
 
     async def session(stream: Stream) -> None:
         await Session(reception, stream).run()

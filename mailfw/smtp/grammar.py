@@ -13,9 +13,8 @@ from mailfw.mail.reply import Reply
 from mailfw.smtp import replies
 from mailfw.smtp.replies import Rejected
 
-#: RFC 5321 section 4.5.3.1.4 asks for 512 octets, and each extension for some more (RFC 1870: 26, RFC 6152: 17,
-#: RFC 4954: 500, RFC 6531: 10); Postfix's line_length_limit leaves room for those to come.
-COMMAND_LIMIT = 2048
+#: Of AUTH with an initial response (RFC 4954 section 4).
+AUTH_LIMIT = 12288
 
 #: Of the local part, in octets.  RFC 5321 section 4.5.3.1.1 asks for 64; senders rewritten by VERP and SRS are longer.
 LOCAL_LIMIT = 256
@@ -59,6 +58,9 @@ _HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*+)|\[[A-Za-z0-9:.]++\]")
 # sasl-mech = 1*20mech-char                                         RFC 4422 section 3.1
 _AUTH = re.compile(r"([A-Za-z0-9_-]{1,20})(?: +([A-Za-z0-9+/]*+={0,2}))?")
 
+# bdat-cmd = "BDAT" SP chunk-size [ SP end-marker ]                   RFC 3030 section 2
+_CHUNK = re.compile(r"([0-9]{1,20})(?: +(LAST))?", re.IGNORECASE | re.ASCII)
+
 _CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 #: The commands that may carry UTF-8 (RFC 6531 section 3.7).
 _INTERNATIONAL = frozenset({b"MAIL", b"RCPT", b"VRFY"})
@@ -81,6 +83,12 @@ def split_command(line: bytes) -> tuple[bytes, str]:
         return verb, argument.decode("utf-8")
     except UnicodeDecodeError:
         raise Rejected(replies.BAD_OCTETS)
+
+
+def expect_nothing(argument: str) -> None:
+    """Refuse an argument where there is to be none."""
+    if argument:
+        raise Rejected(replies.ARGUMENT_NOT_ALLOWED)
 
 
 def parse_helo(argument: str) -> str:
@@ -164,6 +172,24 @@ def _parse_parameters(argument: str, start: int) -> Mapping[str, str | None]:
     return found
 
 
+def parse_chunk(argument: str) -> tuple[int, bool]:
+    """Read the size of a chunk and whether it is the last."""
+    parsed = _CHUNK.fullmatch(argument)
+    if parsed is None:
+        raise Rejected(replies.BAD_CHUNK)
+    return int(parsed[1]), parsed[2] is not None
+
+
+def parse_vrfy(argument: str) -> Address | None:
+    """Read an address with or without its angle brackets; None for a name, which could be anybody's."""
+    if not argument:
+        raise Rejected(replies.NO_ARGUMENT)
+    path = argument if argument.startswith("<") else f"<{argument}>"
+    if "@" not in argument:
+        return None
+    return _parse_address(path, 0, replies.BAD_RECIPIENT)[0]
+
+
 def parse_auth(argument: str) -> tuple[str, bytes | None]:
     """Read the mechanism in upper case and the decoded initial response; ``=`` is an empty one (RFC 4954 section 4)."""
     if not argument:
@@ -174,14 +200,7 @@ def parse_auth(argument: str) -> tuple[str, bytes | None]:
     initial = parsed[2]
     if initial == "=":
         return parsed[1].upper(), b""
-    return parsed[1].upper(), decode_response(initial.encode()) if initial else None
-
-
-def decode_response(line: bytes) -> bytes:
-    """Decode a client's response; a lone ``*`` cancels (RFC 4954 section 4)."""
-    if line == b"*":
-        raise Rejected(replies.AUTH_CANCELLED)
     try:
-        return base64.b64decode(line, validate=True)
+        return parsed[1].upper(), base64.b64decode(initial, validate=True) if initial else None
     except binascii.Error:
         raise Rejected(replies.BAD_RESPONSE)

@@ -11,10 +11,13 @@ from twisted.logger import Logger
 from mailfw.mail.envelope import Client, Service
 from mailfw.mail.reply import Reply
 from mailfw.mail.verdict import Refuse
-from mailfw.smtp import authentication, grammar, replies
-from mailfw.smtp.extensions import read_mail_options, read_rcpt_options
+from mailfw.network import client_name
+from mailfw.smtp import grammar, replies
+from mailfw.smtp.commands import general, hello, message
+from mailfw.smtp.extensions import Offer
+from mailfw.smtp.extensions.xclient import Told
+from mailfw.smtp.reception import Reception
 from mailfw.smtp.replies import Rejected, encode
-from mailfw.smtp.settings import Reception
 from mailfw.smtp.transaction import Transaction, heed
 from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
 
@@ -23,73 +26,137 @@ log = Logger()
 #: Refused commands that the event of a connection names.
 REFUSALS_KEPT = 10
 #: Commands whose argument may be shown in a log; never AUTH.
-_SHOWN = frozenset({b"EHLO", b"HELO", b"LHLO", b"MAIL", b"RCPT"})
+_SHOWN = frozenset({b"EHLO", b"HELO", b"LHLO", b"MAIL", b"RCPT", b"BDAT", b"ETRN", b"VRFY", b"XCLIENT"})
+#: Commands that end a group whatever they are answered, since that changes what may follow (RFC 2920 section 3.1).
+_LAST = frozenset({b"EHLO", b"HELO", b"LHLO", b"DATA", b"AUTH", b"STARTTLS", b"XCLIENT"})
 
 
 class Session:
     """
     One connection.
 
-    Each command has one shape: order, parse, policy, effect, reply.  What a command returns is said by the
-    loop; one that has said all itself returns None.
+    What a command returns is said by the loop; one that has said all itself returns None.  The public attributes are
+    for the commands.
     """
 
+    __slots__ = (
+        "_commands",
+        "_errors",
+        "_failed_logins",
+        "_junk",
+        "_longest_line",
+        "_messages",
+        "_otherwise",
+        "_over",
+        "_refusals",
+        "client",
+        "logout",
+        "origin",
+        "peer",
+        "reception",
+        "settings",
+        "stream",
+        "told",
+        "transaction",
+    )
+
     def __init__(self, reception: Reception, stream: Stream) -> None:
-        self._reception = reception
-        self._settings = settings = reception.settings
-        self._stream = stream
+        self.reception = reception
+        self.settings = settings = reception.settings
+        self.stream = stream
         self._commands = COMMANDS[settings.service]
         self._otherwise = replies.UNKNOWN_COMMAND
         address, port = stream.peer
+        #: Whose connection it is, whoever the client may be.
+        self.peer = address
         #: What is known since the connection was made; where EHLO and STARTTLS begin anew.
-        self._origin = Client(settings.service, address, port)
-        self._client = self._origin
-        self._transaction: Transaction | None = None
-        self._logout: Callable[[], object] | None = None
+        self.origin = Client(settings.service, address, port)
+        self.client = self.origin
+        self.transaction: Transaction | None = None
+        self.logout: Callable[[], object] | None = None
+        #: What a trusted server in front of us has told of its client.
+        self.told = Told()
         self._failed_logins = 0
         self._errors = 0
+        self._junk = 0
         self._messages = 0
         self._refusals: list[str] = []
         self._over: str | None = None
+        #: Octets of any command, one that may bring an initial response among them.
+        self._longest_line = settings.command_line
+        if settings.service is Service.SUBMISSION:
+            self._longest_line = max(grammar.AUTH_LIMIT, settings.command_line)
 
     async def run(self) -> None:
         """Hold the conversation to its end."""
-        began = self._reception.clock.seconds()
-        self._stream.timeout = self._settings.timeout
+        began = self.reception.clock.seconds()
+        self.stream.timeout = self.settings.timeout
+        self.stream.minimum_rate = self.settings.minimum_rate
         try:
-            await self._greet()
+            await self.greet()
             while self._over is None:
                 await self._next_command()
         except TimedOut:
-            self._end("timeout", replies.TIMEOUT)
+            self._say_and_end("timeout", replies.TIMEOUT)
         except ShuttingDown:
-            self._end("shutdown", replies.SHUTTING_DOWN)
-        finally:
-            if self._logout is not None:
-                self._logout()
-            self._log(began)
+            self._say_and_end("shutdown", replies.SHUTTING_DOWN)
+        except Disconnected:
+            self._over = "disconnection"
+        except Exception:
+            log.failure("A session ended by a fault of ours")
+            self._over = "fault"
+        await self.drop_transaction()
+        if self.logout is not None:
+            self.logout()
+        self._log(began)
 
-    def _end(self, why: str, reply: Reply) -> None:
+    def end(self, why: str) -> None:
+        """Let this command be the last."""
         self._over = why
-        self._stream.write(encode(reply))
 
-    async def _greet(self) -> None:
-        """Say who we are, or what a policy says in place of that (RFC 5321 section 3.1)."""
-        verdict = await self._reception.policies.on_connect(self._origin)
-        refusal = heed(verdict, self._origin)
+    def _say_and_end(self, why: str, reply: Reply) -> None:
+        self._over = why
+        self.stream.write(encode(reply))
+
+    async def greet(self) -> None:
+        """Say who we are, or what is to be said in place of that (RFC 5321 section 3.1)."""
+        over = await self._not_to_be_served()
+        if over is not None:
+            self._say_and_end(*over)
+            return
+        verdict = await self.reception.policies.on_connect(self.origin)
+        refusal = heed(verdict, self.origin)
         if refusal is None:
-            self._stream.write(encode(self._reception.greeting()))
+            self.stream.write(encode(self.reception.greeting()))
         elif isinstance(verdict, Refuse):
             self._commands, self._otherwise = REFUSED, replies.REFUSED_BEFORE
-            self._stream.write(encode(replace(refusal, code=554)))
+            self.stream.write(encode(replace(refusal, code=554)))
         else:
-            self._end("deferred", replace(refusal, code=421))
+            self._say_and_end("deferred", replace(refusal, code=421))
+
+    async def _not_to_be_served(self) -> tuple[str, Reply] | None:
+        """Return why the connection ends before it has begun, and what is said then."""
+        if self.reception.load.is_full:
+            return "overload", replies.BUSY
+        if self._has_made_too_many_mistakes:
+            return "too many mistakes", replies.TOO_MANY_MISTAKES
+        if self.settings.greeting_delay:
+            await deferLater(self.reception.clock, self.settings.greeting_delay)
+            if self.stream.buffered:
+                return "spoke before the greeting", replies.TOO_EARLY
+        return None
+
+    # ------------------------------------------------------------ the loop
 
     async def _next_command(self) -> None:
         line = b""
         try:
-            line = await self._stream.read_line(grammar.COMMAND_LIMIT, idle=True)
+            line = await self.stream.read_line(self._longest_line, idle=True)
             verb, argument = grammar.split_command(line)
+            if len(line) > self.settings.command_line - 2 and verb != b"AUTH":
+                raise Rejected(replies.LINE_TOO_LONG)
+            if self.stream.buffered and self.settings.strict_pipelining:
+                self._check_pipelining(verb)
             command = self._commands.get(verb)
             reply = await command(self, argument) if command is not None else self._otherwise
         except Rejected as rejected:
@@ -101,10 +168,17 @@ class Session:
         except Exception:
             log.failure("A command failed: {command}", command=_shown(line))
             reply = replies.FAULT
-        if reply is not None:
-            if reply.code >= 400:
-                reply = await self._count_refusal(line, reply)
-            self._stream.write(encode(reply))
+        if reply is None:
+            return
+        if reply.code >= 400:
+            reply = await self._count_refusal(line, reply)
+        self.stream.write(encode(reply))
+
+    def _check_pipelining(self, verb: bytes) -> None:
+        """Refuse what was sent without waiting for an answer that had to be waited for."""
+        if verb in _LAST or (not self.client.extended and verb != b"QUIT"):
+            self._over = "improper pipelining"
+            raise Rejected(replies.BAD_PIPELINING)
 
     async def _count_refusal(self, line: bytes, reply: Reply) -> Reply:
         """Note a refusal; too many are answered slowly, then no more (4yz is not the client's fault)."""
@@ -112,186 +186,124 @@ class Session:
             self._refusals.append(f"{reply.code} {reply.status} {_shown(line)}")
         if reply.code >= 500:
             self._errors += 1
-            if self._errors > self._settings.hard_errors:
+            self._count_mistake()
+            if self._errors > self.settings.hard_errors:
                 reply = replies.TOO_MANY_ERRORS
-            elif self._errors > self._settings.soft_errors:
-                self._stream.flush()
-                await deferLater(self._reception.clock, self._settings.error_delay)
+            elif self._errors > self.settings.soft_errors:
+                self.stream.flush()
+                await deferLater(self.reception.clock, self.settings.error_delay)
         if reply.code == 421:
-            self._over = "refused"
+            self._over = self._over or "refused"
         return reply
 
-    # ------------------------------------------------------------ who is there
+    # ------------------------------------------------------------ what commands ask and tell
 
-    async def _ehlo(self, argument: str) -> Reply:
-        return await self._meet(argument, True) or self._reception.announcement(self._stream.is_secure)
-
-    async def _helo(self, argument: str) -> Reply:
-        return await self._meet(argument, False) or Reply(250, "", self._settings.hostname)
-
-    async def _meet(self, argument: str, extended: bool) -> Reply | None:
-        """Learn the client's name; a refusal leaves all as it was (RFC 5321 section 4.1.4)."""
-        client = replace(
-            self._origin,
-            helo=grammar.parse_helo(argument),
-            extended=extended,
-            tls=self._stream.tls_version,
-            account=self._client.account,
-            findings=dict(self._origin.findings),
+    def offer(self) -> Offer:
+        """Return what the client can have at this moment."""
+        service, address = self.settings.service, self.origin.address
+        return Offer(
+            self.settings,
+            secure=self.stream.is_secure,
+            mechanisms=self.reception.mechanisms(self.stream),
+            trusted=service is Service.LMTP or self.settings.relay.have(address),
+            account=self.client.account,
+            xclient=self.settings.xclient.have(self.peer),
+            etrn=self.reception.etrn is not None,
+            now=self.reception.clock.seconds(),
         )
-        refusal = heed(await self._reception.policies.on_helo(client), client)
-        if refusal is None:
-            self._client = client
-            self._transaction = None
-        return refusal
-
-    async def _starttls(self, argument: str) -> Reply | None:
-        if self._settings.tls is None:
-            return replies.NOT_IMPLEMENTED
-        if self._stream.is_secure:
-            return replies.TLS_ALREADY
-        if self._transaction is not None:
-            return replies.IN_TRANSACTION
-        if self._client.account is not None:
-            return replies.AUTH_ALREADY
-        _no_argument(argument)
-        self._stream.write(encode(replies.START_TLS))
-        self._stream.start_tls(self._settings.tls)
-        self._client = self._origin  # RFC 3207 section 4.2: all that was learnt in the clear is forgotten
-        return None
-
-    async def _auth(self, argument: str) -> Reply:
-        portal, offered = self._reception.portal, self._reception.mechanisms(self._stream.is_secure)
-        if portal is None:
-            return replies.NOT_IMPLEMENTED
-        if not self._client.helo:
-            return replies.HELO_FIRST
-        if self._client.account is not None:
-            return replies.AUTH_ALREADY
-        if self._transaction is not None:
-            return replies.IN_TRANSACTION
-        if not self._may_authenticate:
-            return replies.AUTH_NEEDS_TLS
-        mechanism, initial = grammar.parse_auth(argument)
-        if mechanism not in offered:
-            return replies.UNKNOWN_MECHANISM
-        credentials = await authentication.converse(self._stream, mechanism, initial)
-        try:
-            account, self._logout = await authentication.judge(portal, credentials)
-        except Rejected as rejected:
-            return self._count_login(rejected.reply)
-        self._client = replace(self._client, account=account)
-        return replies.AUTH_OK
 
     @property
-    def _may_authenticate(self) -> bool:
-        return self._stream.is_secure or self._settings.allow_plaintext_auth
+    def is_known(self) -> bool:
+        """Whether the client is a user of ours, or comes from a trusted network."""
+        return self.client.account is not None or self.settings.relay.have(self.origin.address)
 
-    def _count_login(self, reply: Reply) -> Reply:
-        if reply is replies.AUTH_FAILED:
+    @property
+    def may_authenticate(self) -> bool:
+        """Whether a password may be sent on this connection."""
+        return self.stream.is_secure or self.settings.allow_plaintext_auth
+
+    @property
+    def has_had_enough(self) -> bool:
+        """Whether the client has sent as many messages as one connection may have."""
+        return 0 < self.settings.max_messages <= self._messages
+
+    def verbs(self) -> list[str]:
+        """Return the commands of this service, whether or not they can be used at this moment."""
+        others = (general.not_implemented, general.foreign)
+        return [verb.decode("ascii") for verb, command in self._commands.items() if command not in others]
+
+    def count_message(self) -> None:
+        """Note a message that was taken; it forgives errors."""
+        self._messages += 1
+        self._errors = self._junk = 0
+
+    def count_junk(self) -> Reply | None:
+        """Note a command that does nothing; return a reply where there were too many."""
+        self._junk += 1
+        return replies.TOO_MUCH_JUNK if 0 < self.settings.junk_commands < self._junk else None
+
+    def count_login(self, reply: Reply) -> Reply:
+        """Note a login that failed; return what is to be answered."""
+        if reply in (replies.AUTH_FAILED, replies.AUTH_THROTTLED):
             self._failed_logins += 1
-            if self._failed_logins >= self._settings.login_attempts:
+            if self._failed_logins >= self.settings.login_attempts:
                 return replies.TOO_MANY_LOGINS
         return reply
 
-    # ------------------------------------------------------------ a message
+    async def drop_transaction(self) -> None:
+        """Forget the message that is under way, if any."""
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None and transaction.has_begun:
+            await transaction.abandon()
 
-    async def _mail(self, argument: str) -> Reply:
-        if not self._client.helo:
-            return replies.HELO_FIRST
-        if self._transaction is not None:
-            return replies.NESTED_MAIL
-        if self._settings.service is Service.SUBMISSION and self._settings.require_auth and not self._client.account:
-            can_start_tls = self._settings.tls is not None and not self._may_authenticate
-            return replies.TLS_FIRST if can_start_tls else replies.AUTH_FIRST
-        sender, parameters = grammar.parse_mail(argument)
-        options = read_mail_options(parameters)
-        if not options.smtputf8 and not argument.isascii():
-            return replies.NEEDS_SMTPUTF8
-        transaction = Transaction(self._reception, self._client, sender, options)
-        reply = await transaction.begin()
-        if reply.is_positive:
-            self._transaction = transaction
-        return reply
+    def begin_anew(self, told: Told) -> None:
+        """Forget the client, and take another in its place, of whom somebody has told us that we trust."""
+        if self.logout is not None:
+            self.logout()
+            self.logout = None
+        address = told.address if told.address is not None else self.origin.address
+        port = told.port if told.port is not None else self.origin.port
+        self.told = told
+        self.stream.peer = address, port
+        self.origin = self.client = Client(self.settings.service, address, port, account=told.login)
+        self._failed_logins = self._errors = self._junk = 0
 
-    async def _rcpt(self, argument: str) -> Reply:
-        transaction = self._transaction
-        if transaction is None:
-            return replies.MAIL_FIRST if self._client.helo else replies.HELO_FIRST
-        recipient, parameters = grammar.parse_rcpt(argument)
-        read_rcpt_options(parameters)
-        if not argument.isascii() and not transaction.takes_international:
-            return replies.NEEDS_SMTPUTF8
-        return await transaction.add_recipient(recipient)
+    # ------------------------------------------------------------ mistakes over several connections
 
-    async def _data(self, argument: str) -> Reply | None:
-        transaction = self._transaction
-        if transaction is None:
-            return replies.MAIL_FIRST if self._client.helo else replies.HELO_FIRST
-        if not transaction.has_recipients:
-            return replies.NO_RECIPIENTS
-        _no_argument(argument)
-        answers = await transaction.receive(self._stream)
-        self._transaction = None
-        if transaction.is_endless:
-            self._over = "endless message"
-        if any(answer.is_positive for answer in answers):
-            self._messages += 1
-            self._errors = 0
-        for answer in answers[:-1]:
-            self._stream.write(encode(answer))
-        return answers[-1]
+    def _count_mistake(self) -> None:
+        if self.reception.mistakes is not None and self._is_counted:
+            self.reception.mistakes.take(client_name(self.origin.address))
 
-    async def _rset(self, argument: str) -> Reply:
-        _no_argument(argument)
-        self._transaction = None
-        return replies.OK
+    @property
+    def _has_made_too_many_mistakes(self) -> bool:
+        mistakes = self.reception.mistakes
+        return mistakes is not None and self._is_counted and mistakes.is_spent(client_name(self.origin.address))
 
-    # ------------------------------------------------------------ the rest
-
-    async def _noop(self, argument: str) -> Reply:
-        return replies.OK
-
-    async def _help(self, argument: str) -> Reply:
-        return replies.HELP
-
-    async def _vrfy(self, argument: str) -> Reply:
-        """Tell nobody who is here (RFC 5321 section 7.3)."""
-        return replies.CANNOT_VERIFY if argument else replies.NO_ARGUMENT
-
-    async def _quit(self, argument: str) -> Reply:
-        _no_argument(argument)
-        self._over = "quit"
-        return replies.GOODBYE
-
-    async def _not_implemented(self, argument: str) -> Reply:
-        return replies.NOT_IMPLEMENTED
-
-    async def _foreign(self, argument: str) -> Reply:
-        """Cut off a web browser that was made to speak to us, before it comes to its body."""
-        return replies.FOREIGN_PROTOCOL
+    @property
+    def _is_counted(self) -> bool:
+        address = self.origin.address
+        return bool(address) and not self.settings.exempt.have(address)
 
     def _log(self, began: float) -> None:
-        client = self._client
+        client, ended = self.client, self._over
         log.info(
-            "Connection by {service} from {address} ended by {end}: {messages} messages, {errors} errors {refusals}",
+            "{event}",
+            event=(
+                f"Connection by {client.service.value} from {client.address} ended by {ended}: "
+                f"{self._messages} messages, {self._errors} errors {self._refusals}"
+            ),
             service=client.service.value,
             address=client.address,
             port=client.port,
             helo=client.helo,
             tls=client.tls,
             account=client.account,
-            end=self._over or "disconnection",
+            end=ended,
             messages=self._messages,
             errors=self._errors,
             refusals=self._refusals,
-            seconds=self._reception.clock.seconds() - began,
+            seconds=self.reception.clock.seconds() - began,
         )
-
-
-def _no_argument(argument: str) -> None:
-    if argument:
-        raise Rejected(replies.ARGUMENT_NOT_ALLOWED)
 
 
 def _shown(line: bytes) -> str:
@@ -303,38 +315,40 @@ def _shown(line: bytes) -> str:
 Command = Callable[[Session, str], Awaitable[Reply | None]]
 
 _COMMON: Mapping[bytes, Command] = {
-    b"MAIL": Session._mail,
-    b"RCPT": Session._rcpt,
-    b"DATA": Session._data,
-    b"RSET": Session._rset,
-    b"NOOP": Session._noop,
-    b"VRFY": Session._vrfy,
-    b"HELP": Session._help,
-    b"QUIT": Session._quit,
-    b"STARTTLS": Session._starttls,
-    # known, and not for us                                          RFC 5321 section 3.5.2 and appendix F, RFC 3030
-    b"EXPN": Session._not_implemented,
-    b"BDAT": Session._not_implemented,
-    b"ETRN": Session._not_implemented,
-    b"TURN": Session._not_implemented,
-    b"SEND": Session._not_implemented,
-    b"SOML": Session._not_implemented,
-    b"SAML": Session._not_implemented,
-    # a web browser
-    b"GET": Session._foreign,
-    b"HEAD": Session._foreign,
-    b"POST": Session._foreign,
-    b"PUT": Session._foreign,
-    b"OPTIONS": Session._foreign,
-    b"CONNECT": Session._foreign,
+    b"MAIL": message.mail,
+    b"RCPT": message.rcpt,
+    b"DATA": message.data,
+    b"BDAT": message.bdat,
+    b"RSET": message.rset,
+    b"NOOP": general.noop,
+    b"VRFY": general.vrfy,
+    b"ETRN": general.etrn,
+    b"HELP": general.show_help,
+    b"QUIT": general.leave,
+    b"STARTTLS": hello.starttls,
+    b"XCLIENT": hello.xclient,
+    # known, and not for us                                                 RFC 5321 section 3.5.2 and appendix F
+    b"EXPN": general.not_implemented,
+    b"TURN": general.not_implemented,
+    b"SEND": general.not_implemented,
+    b"SOML": general.not_implemented,
+    b"SAML": general.not_implemented,
+    # a web browser, or a proxy
+    b"GET": general.foreign,
+    b"HEAD": general.foreign,
+    b"POST": general.foreign,
+    b"PUT": general.foreign,
+    b"OPTIONS": general.foreign,
+    b"CONNECT": general.foreign,
+    b"PROXY": general.foreign,
 }
-_SMTP: Mapping[bytes, Command] = {b"EHLO": Session._ehlo, b"HELO": Session._helo, **_COMMON}
+_SMTP: Mapping[bytes, Command] = {b"EHLO": hello.ehlo, b"HELO": hello.helo, **_COMMON}
 
 #: What each service understands.
 COMMANDS: Mapping[Service, Mapping[bytes, Command]] = {
-    Service.SMTP: {**_SMTP, b"AUTH": Session._not_implemented},
-    Service.SUBMISSION: {**_SMTP, b"AUTH": Session._auth},
-    Service.LMTP: {b"LHLO": Session._ehlo, **_COMMON},
+    Service.SMTP: {**_SMTP, b"AUTH": general.not_implemented},
+    Service.SUBMISSION: {**_SMTP, b"AUTH": hello.auth},
+    Service.LMTP: {b"LHLO": hello.ehlo, **_COMMON},
 }
 #: What a client may do that was refused in place of the greeting (RFC 5321 section 3.1).
-REFUSED: Mapping[bytes, Command] = {b"QUIT": Session._quit}
+REFUSED: Mapping[bytes, Command] = {b"QUIT": general.leave}

@@ -1,48 +1,75 @@
-"""What a listener is told, and what all its sessions share."""
+"""What a listener is told, and how messages are named."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from twisted.cred.portal import Portal
-
-from mailfw.interfaces import IDeliveryPolicy, IDirectory, IIntake, IRouter
 from mailfw.mail.envelope import Service
-from mailfw.mail.reply import Reply
-from mailfw.sasl import CREDENTIALS, MECHANISMS
-from mailfw.smtp.extensions import Offer, announce
+from mailfw.network import Networks
+from mailfw.sasl.mechanisms import USUAL
 
 #: Messages up to this many octets are taken unless the configuration says otherwise.
 MAX_SIZE = 50 * 1024 * 1024
+
+_NONE = Networks()
 
 
 @dataclass(frozen=True, slots=True)
 class SMTPSettings:
     """
-    How one listener behaves.
+    How one listener behaves; a number that is 0 sets no limit where nothing else is said.
 
     `require_auth` concerns submission alone; without it whoever reaches the listener may send anywhere.  `tls` is
-    the context factory for STARTTLS, None where it is not offered; implicit TLS needs none here, the stream
-    knows.  More than `soft_errors` refused commands are answered slowly, more than `hard_errors` end the
-    connection; a message taken forgives them (Postfix's smtpd_soft_error_limit and smtpd_hard_error_limit).
+    the context factory for STARTTLS, None where it is not offered; implicit TLS needs none here, the stream knows.
     """
 
     hostname: str
     service: Service
+    # the message
     max_size: int = MAX_SIZE
     max_recipients: int = 1000  # RFC 5321 section 4.5.3.1.8 asks for 100 at least
+    max_messages: int = 0  # in one connection; RFC 9422 has them told it
+    header_size: int = 100 * 1024  # octets; Postfix's header_size_limit
+    header_fields: int = 1000
+    # logging in
     require_auth: bool = True
     allow_plaintext_auth: bool = False
+    mechanisms: Sequence[str] = USUAL
+    login_attempts: int = 3
     tls: Any = None
+    #: What an account may send as: its own addresses in the envelope alone, or in From and Sender too.
+    send_as: Literal["envelope", "header", "off"] = "envelope"
+    #: Accounts that may send as anybody.
+    send_as_any: frozenset[str] = frozenset()
+    # who is believed
+    relay: Networks = _NONE  #: may send anywhere through the port for other servers
+    xclient: Networks = _NONE  #: may tell whose connection theirs is
+    exempt: Networks = _NONE  #: whose mistakes are not counted from one connection to the next
+    #: Whom VRFY tells who is here: nobody, or users and networks in `relay`.
+    vrfy: Literal["never", "users"] = "never"
+    # patience
+    #: So many refused commands are answered at once, later ones after `error_delay` seconds; more than `hard_errors`
+    #: end the connection.  A message taken forgives them (Postfix's smtpd_soft_error_limit and smtpd_hard_error_limit).
     soft_errors: int = 10
     hard_errors: int = 20
     error_delay: float = 1.0
-    login_attempts: int = 3
+    junk_commands: int = 100  # that do nothing, between two messages; Postfix's smtpd_junk_command_limit
+    command_line: int = 2048  # octets with CRLF; RFC 5321 section 4.5.3.1.4
     timeout: float = 300.0  # RFC 5321 section 4.5.3.2.7
+    minimum_rate: float = 500.0  # octets a second; Postfix's smtpd_min_data_rate
+    greeting_delay: float = 0.0  # seconds before 220, in which a client that already speaks is refused
+    #: End the connection of a client that sends more behind a command which must be the last of its group (RFC 2920
+    #: section 3.1), as Postfix's smtpd_forbid_unauth_pipelining does.
+    strict_pipelining: bool = False
+    # extensions
+    longest_hold: int = 30 * 86_400  # seconds that FUTURERELEASE may ask for; 0: it is not offered
+    shortest_deliver_by: int = 0  # seconds that DELIVERBY must leave us at least
+    priority_policy: str = ""  # the name that MT-PRIORITY announces
+    no_soliciting: tuple[str, ...] = ()  # keywords of NO-SOLICITING that are refused
     software: str = "mailfw"
 
 
@@ -62,38 +89,3 @@ class EnvelopeIds:
         """Return a new id."""
         self._last = max(self._last + 1, self._now() // 1000)
         return f"{self._last:013x}{self._process}"
-
-
-@dataclass(frozen=True, slots=True)
-class Reception:
-    """What the sessions of one listener share; `policies` never raises."""
-
-    settings: SMTPSettings
-    intake: IIntake
-    directory: IDirectory
-    router: IRouter
-    policies: IDeliveryPolicy
-    portal: Portal | None
-    clock: Any
-    next_id: Callable[[], str] = field(default_factory=EnvelopeIds)
-
-    def mechanisms(self, secure: bool) -> tuple[str, ...]:
-        """Return the SASL mechanisms that can be used now: on submission, those whose credentials the portal takes."""
-        settings = self.settings
-        if settings.service is not Service.SUBMISSION or self.portal is None:
-            return ()
-        if not secure and not settings.allow_plaintext_auth:
-            return ()
-        accepted = self.portal.listCredentialsInterfaces()
-        return tuple(name for name in MECHANISMS if CREDENTIALS[name] in accepted)
-
-    def greeting(self) -> Reply:
-        """Return what is said first (RFC 5321 section 4.2, RFC 2033 section 4.1)."""
-        protocol = "LMTP" if self.settings.service is Service.LMTP else "ESMTP"
-        return Reply(220, "", f"{self.settings.hostname} {protocol} {self.settings.software}")
-
-    def announcement(self, secure: bool) -> Reply:
-        """Return the answer to EHLO and LHLO."""
-        settings = self.settings
-        offer = Offer(settings.max_size, settings.tls is not None and not secure, self.mechanisms(secure))
-        return Reply(250, "", "\n".join((settings.hostname, *announce(offer))))

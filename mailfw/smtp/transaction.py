@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from twisted.logger import Logger
 
 from mailfw.interfaces import IDraft
 from mailfw.mail.address import Address
-from mailfw.mail.envelope import QUARANTINE, Client, Envelope, Service
+from mailfw.mail.envelope import NO_OPTIONS, QUARANTINE, Client, Envelope, RecipientOptions, Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
 from mailfw.mail.reply import Reply
 from mailfw.mail.resolution import NoSuchRecipient, NotLocal
+from mailfw.mail.route import Unroutable
 from mailfw.mail.verdict import Defer, Discard, Quarantine, Refuse, Verdict
 from mailfw.smtp import replies
-from mailfw.smtp.body import Body
+from mailfw.smtp.body import Inlet, read_chunk, read_data
 from mailfw.smtp.extensions import MailOptions
+from mailfw.smtp.identity import has_own_authors, may_send_as
+from mailfw.smtp.reception import Reception
 from mailfw.smtp.replies import Rejected
-from mailfw.smtp.settings import Reception
 from mailfw.wire.stream import Stream
 
 log = Logger()
 
 #: Where `Client.findings` says, before there is a message, what is to become of it: the policy's reason.
 DISCARD = "smtp.discard"
+
+_GO_AHEAD = replies.GO_AHEAD.encode()
 
 
 def heed(verdict: Verdict | None, client: Client) -> Reply | None:
@@ -34,6 +37,8 @@ def heed(verdict: Verdict | None, client: Client) -> Reply | None:
 
     A `Quarantine` or `Discard` is left in the client's findings, for whoever takes the message.
     """
+    if verdict is None:
+        return None
     if isinstance(verdict, Refuse | Defer):
         return replies.of_verdict(verdict)
     if isinstance(verdict, Quarantine):
@@ -48,27 +53,69 @@ class Transaction:
     One message of a client that may have several.
 
     A recipient that a policy discards is accepted and forgotten; a discarded sender, or client, makes that of
-    all.  RSET and the like drop the whole transaction: there is nothing to undo.
+    all.  Whoever drops a transaction calls `abandon`: by BDAT some of the message may be here already.
     """
+
+    __slots__ = (
+        "_client",
+        "_draft",
+        "_inlet",
+        "_named",
+        "_options",
+        "_reception",
+        "_recipient_options",
+        "_recipients",
+        "_sender",
+        "_settings",
+        "id",
+        "is_broken",
+        "is_endless",
+    )
 
     def __init__(self, reception: Reception, client: Client, sender: Address | None, options: MailOptions) -> None:
         self._reception = reception
-        self._client = replace(client, findings=dict(client.findings))
+        self._settings = reception.settings
+        self._client = client.afresh()
         self._sender = sender
         self._options = options
         #: As they were accepted, one entry for each RCPT.
         self._named: list[Address] = []
         #: Those that the message is for, each once.
         self._recipients: dict[Address, None] = {}
+        self._recipient_options: dict[Address, RecipientOptions] = {}
+        self._draft: IDraft | None = None
+        self._inlet: Inlet | None = None
         self.id = reception.next_id()
+        #: Whether a chunk was refused: nothing but RSET helps.
+        self.is_broken = False
         self.is_endless = False
 
+    # ------------------------------------------------------------ the envelope
+
     async def begin(self) -> Reply:
-        """Ask the policies about the sender."""
-        if self._options.size > self._reception.settings.max_size:
+        """Look at the sender, and ask the policies about it."""
+        if self._options.size > self._settings.max_size:
             return replies.TOO_LARGE  # RFC 1870 section 6.1
+        if self._reception.load.is_full:
+            return replies.OVERLOADED
+        if not await self._may_use_sender():
+            return replies.NOT_YOURS
         verdict = await self._reception.policies.on_sender(self._client, self._sender)
         return heed(verdict, self._client) or replies.SENDER_OK
+
+    async def _may_use_sender(self) -> bool:
+        """Whether the sender is the account's; the null sender is, for read receipts (RFC 8098 section 3)."""
+        account, sender = self._bound_account, self._sender
+        return account is None or sender is None or await may_send_as(self._reception.directory, account, sender)
+
+    @property
+    def _bound_account(self) -> str | None:
+        """The account whose own addresses must be used."""
+        settings = self._settings
+        if settings.service is not Service.SUBMISSION or settings.send_as == "off":
+            return None
+        account = self._client.account
+        return None if account in settings.send_as_any else account
 
     @property
     def takes_international(self) -> bool:
@@ -76,18 +123,30 @@ class Transaction:
         return self._options.smtputf8
 
     @property
+    def is_binary(self) -> bool:
+        """Whether the message comes as BINARYMIME."""
+        return self._options.body == "BINARYMIME"
+
+    @property
     def has_recipients(self) -> bool:
         """Whether any RCPT was accepted."""
         return bool(self._named)
 
-    async def add_recipient(self, address: Address) -> Reply:
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of the message is here."""
+        return self._inlet is not None or self.is_broken
+
+    async def add_recipient(self, address: Address, options: RecipientOptions = NO_OPTIONS) -> Reply:
         """Ask the directory, the router where that is allowed, and the policies."""
-        if len(self._named) >= self._reception.settings.max_recipients:
+        if len(self._named) >= self._settings.max_recipients:
             return replies.TOO_MANY_RECIPIENTS
         if address not in self._recipients:
             refusal = await self._find(address) or await self._judge(address)
             if refusal is not None:
                 return refusal
+        if options is not NO_OPTIONS:
+            self._recipient_options[address] = options
         self._named.append(address)
         return replies.RECIPIENT_OK
 
@@ -97,9 +156,19 @@ class Transaction:
             return replies.NO_SUCH_USER
         if not isinstance(resolution, NotLocal):
             return None
-        if self._reception.settings.service is not Service.SUBMISSION:
+        if not self._may_relay:
             return replies.NO_RELAY
-        return None if await self._reception.router.route(address) is not None else replies.NO_ROUTE
+        route = await self._reception.router.route(self._sender, address)
+        return replies.of_route(route.reply) if isinstance(route, Unroutable) else None
+
+    @property
+    def _may_relay(self) -> bool:
+        """Whether mail for others is taken from this client."""
+        service = self._settings.service
+        if service is Service.LMTP:
+            return False
+        trusted = self._client.account is not None or self._settings.relay.have(self._client.address)
+        return service is Service.SUBMISSION or trusted
 
     async def _judge(self, address: Address) -> Reply | None:
         verdict = await self._reception.policies.on_recipient(self._client, self._sender, address)
@@ -114,42 +183,113 @@ class Transaction:
 
     async def receive(self, stream: Stream) -> list[Reply]:
         """
-        Take the message and say what became of it: one reply, or with LMTP one for each recipient accepted.
+        Take the message by DATA and say what became of it: one reply, or with LMTP one for each recipient accepted.
 
         Raises `Rejected` when there is no room to begin.
         """
-        recipients = () if DISCARD in self._client.findings else tuple(self._recipients)
-        options = self._options
-        envelope = Envelope(self.id, self._sender, recipients, options.smtputf8, options.body)
-        draft = await self._open_draft() if recipients else None
+        inlet = await self._open()
         try:
-            stream.write(replies.encode(replies.GO_AHEAD))
-            body = self._body(stream, draft)
-            refusal = await body.read()
-            self.is_endless = body.is_endless
-            outcomes: Sequence[Outcome] = ()
-            if refusal is None and draft is not None:
-                outcomes, refusal = await self._hand_over(envelope, draft)
+            stream.write(_GO_AHEAD)
+            await read_data(stream, inlet)
+            self.is_endless = inlet.is_endless
+            return await self._conclude(inlet)
         finally:
+            await self.abandon()
+
+    async def receive_chunk(self, stream: Stream, length: int, last: bool) -> list[Reply]:
+        """
+        Take `length` octets by BDAT, and with the last of them the message as `receive` does (RFC 3030 section 2).
+
+        Whatever happens they are read, or `is_endless` says that they were not.
+        """
+        try:
+            inlet = self._inlet or await self._open()
+        except Rejected as rejected:
+            inlet = self._inlet = self._make_inlet()
+            inlet.refusal = rejected.reply
+        self.is_endless = inlet.is_beyond(length)
+        if self.is_endless:
+            inlet.refusal = inlet.refusal or replies.TOO_LARGE
+        else:
+            await read_chunk(stream, inlet, length)
+        if last:
+            await inlet.finish()
+        if not last and inlet.refusal is None:
+            return [Reply(250, "2.0.0", f"{length} octets received")]
+        self.is_broken = not last
+        try:
+            return await self._conclude(inlet)
+        finally:
+            await self.abandon()
+
+    async def abandon(self) -> None:
+        """Let go of what is here of the message.  May be called twice."""
+        inlet, draft, self._inlet, self._draft = self._inlet, self._draft, None, None
+        if inlet is None:
+            return
+        inlet.release()
+        self._reception.load.messages -= 1
+        if draft is not None:
             await _close(draft)
-        answers = self._answers(dict(zip(recipients, outcomes, strict=False)), refusal)
-        self._log(envelope, body.size, answers)
+
+    async def _open(self) -> Inlet:
+        """Make room for the message; raises `Rejected`."""
+        if self._reception.load.is_full:
+            raise Rejected(replies.OVERLOADED)
+        if self._is_wanted:
+            try:
+                self._draft = await self._reception.intake.open_draft(self._options.size)
+            except NoSpace:
+                raise Rejected(replies.NO_SPACE)
+        self._inlet = inlet = self._make_inlet()
+        return inlet
+
+    def _make_inlet(self) -> Inlet:
+        self._reception.load.messages += 1
+        sink = self._draft.write if self._draft is not None else _forget
+        return Inlet(sink, self._settings, self._reception.load, self.is_binary)
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether anybody is to get the message."""
+        return bool(self._recipients) and DISCARD not in self._client.findings
+
+    async def _conclude(self, inlet: Inlet) -> list[Reply]:
+        """Hand the whole message over, unless it is refused."""
+        envelope, refusal = self._envelope(), inlet.refusal
+        outcomes: Sequence[Outcome] = ()
+        if refusal is None and self._draft is not None:
+            outcomes, refusal = await self._hand_over(envelope, self._draft)
+        answers = self._answers(envelope.recipients, outcomes, refusal)
+        if self.is_broken:
+            answers = answers[:1]  # the reply to a chunk that is not the last is one for all recipients
+        self._log(envelope, inlet.size, answers)
         return answers
 
-    async def _open_draft(self) -> IDraft:
-        try:
-            return await self._reception.intake.open_draft(self._options.size)
-        except NoSpace:
-            raise Rejected(replies.NO_SPACE)
-
-    def _body(self, stream: Stream, draft: IDraft | None) -> Body:
-        settings = self._reception.settings
-        sink = _forget if draft is None else draft.write
-        return Body(stream, sink, settings.max_size, normalise=settings.service is Service.SUBMISSION)
+    def _envelope(self) -> Envelope:
+        options = self._options
+        return Envelope(
+            self.id,
+            self._sender,
+            tuple(self._recipients) if self._is_wanted else (),
+            options.smtputf8,
+            options.body,
+            options.returns,
+            options.envid,
+            self._recipient_options,
+            options.require_tls,
+            options.priority,
+            options.release,
+            options.by,
+            options.solicitation,
+            options.submitter,
+        )
 
     async def _hand_over(self, envelope: Envelope, draft: IDraft) -> tuple[Sequence[Outcome], Reply | None]:
         """Give the message to the intake: outcomes, or why there are none."""
         try:
+            if not await self._may_use_authors(draft):
+                return (), replies.NOT_YOURS_IN_HEADER
             outcomes = await self._reception.intake.accept(self._client, envelope, draft)
             if len(outcomes) != len(envelope.recipients):
                 raise ValueError("The intake must return one outcome for each recipient")
@@ -160,21 +300,38 @@ class Transaction:
             return (), replies.FAULT
         return outcomes, None
 
-    def _answers(self, outcomes: dict[Address, Outcome], refusal: Reply | None) -> list[Reply]:
+    async def _may_use_authors(self, draft: IDraft) -> bool:
+        account = self._bound_account
+        if account is None or self._settings.send_as != "header":
+            return True
+        return await has_own_authors(self._reception.directory, account, draft)
+
+    def _answers(
+        self, recipients: Sequence[Address], outcomes: Sequence[Outcome], refusal: Reply | None
+    ) -> list[Reply]:
         taken = Reply(250, "2.0.0", f"Taken as {self.id}")
-        if self._reception.settings.service is not Service.LMTP:
-            return [refusal or _fold(tuple(outcomes.values())) or taken]
+        if self._settings.service is not Service.LMTP:
+            return [refusal or _fold(outcomes) or taken]
         if refusal is not None:
             return [refusal] * len(self._named)
-        return [_fold((outcomes[each],)) or taken if each in outcomes else taken for each in self._named]
+        found = dict(zip(recipients, outcomes, strict=True)) if outcomes else {}
+        return [_fold((found[each],)) or taken if each in found else taken for each in self._named]
 
     def _log(self, envelope: Envelope, size: int, answers: Sequence[Reply]) -> None:
         client = self._client
+        sender = str(self._sender or "<>")
+        recipients = [str(each) for each in self._named]
+        said = [f"{each.code} {each.status} {each.text}" for each in answers]
+        # One placeholder: Twisted spends more on each of them than we on all of a message's words.
         log.info(
-            "Message {id} from {sender} to {recipients}, {size} octets, by {service} from {address}: {answers}",
+            "{event}",
+            event=(
+                f"Message {envelope.id} from {sender} to {recipients}, {size} octets, "
+                f"by {client.service.value} from {client.address}: {said}"
+            ),
             id=envelope.id,
-            sender=str(self._sender or "<>"),
-            recipients=[str(each) for each in self._named],
+            sender=sender,
+            recipients=recipients,
             size=size,
             service=client.service.value,
             address=client.address,
@@ -183,7 +340,7 @@ class Transaction:
             protocol=client.protocol,
             tls=client.tls,
             account=client.account,
-            answers=[f"{each.code} {each.status} {each.text}" for each in answers],
+            answers=said,
             discarded=client.findings.get(DISCARD),
         )
 
@@ -194,7 +351,9 @@ def _fold(outcomes: Sequence[Outcome]) -> Reply | None:
 
     What is delivered to somebody cannot be refused: the intake keeps or reports the rest.
     """
-    if not outcomes or any(isinstance(each, Delivered) for each in outcomes):
+    if not outcomes:
+        return None
+    if Delivered in {type(each) for each in outcomes}:
         return None
     for kind in (Deferred, Failed):
         for each in outcomes:
@@ -207,10 +366,8 @@ async def _forget(octets: bytes) -> None:
     """Take octets of a message that nobody will get."""
 
 
-async def _close(draft: IDraft | None) -> None:
+async def _close(draft: IDraft) -> None:
     """Close a draft; whatever that meets changes nothing of what became of the message."""
-    if draft is None:
-        return
     try:
         await draft.close()
     except Exception:

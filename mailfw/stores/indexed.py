@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ from mailfw.stores.index.appends import Committer
 from mailfw.stores.index.database import Databases
 from mailfw.stores.index.plain import PlainSource, with_ledger
 from mailfw.stores.index.recent import PASSING, RecentRows, RowReader
+from mailfw.stores.index.visits import Visits
 from mailfw.stores.threads import Threads, shielded
 
 log = Logger()
@@ -88,6 +90,8 @@ class IndexedStore:
         self._threads = threads or Threads(reactor)
         self._source = with_ledger(source, self._threads, patience)
         self._databases = Databases(index, self._threads, isinstance(self._source, PlainSource))
+        depositor = self._source.depositor()
+        self._visits = Visits(self._databases, depositor, self._threads) if depositor is not None else None
         self._accounts: OrderedDict[str, _Open] = OrderedDict()
         self._recent = RecentRows()
         self._calls = 0
@@ -112,7 +116,8 @@ class IndexedStore:
         opened = self._accounts.get(account)
         if opened is None:
             state = Account(account, self._source, self._databases)
-            opened = _Open(state, Committer(state), RowReader(state, self._recent))
+            committer = Committer(state, self._visits, partial(self._using, account))
+            opened = _Open(state, committer, RowReader(state, self._recent))
             self._accounts[account] = opened
             self._forget_some()
         self._accounts.move_to_end(account)
@@ -236,6 +241,10 @@ class IndexedStore:
 
     async def append(self, account: str, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """Add messages."""
+        opened = self._accounts.get(account)
+        if opened is not None and opened.account.is_open and opened.committer.can_wait(messages):
+            self._accounts.move_to_end(account)
+            return await opened.committer.append(mailbox, messages)  # which goes on to its end by itself
         return await self._with(account, lambda opened: opened.committer.append(mailbox, messages))
 
     async def alter(
@@ -320,6 +329,8 @@ class IndexedStore:
         self._accounts.clear()
         await self._databases.close()
         await self._source.close()
+        if self._visits is not None:
+            self._visits.close()
         self._threads.close()
 
 

@@ -58,6 +58,14 @@ class Threads:
         self._work.put(do)
         return answer
 
+    def soon(self, act: Callable[[], None]) -> None:
+        """Call `act` in the reactor's thread, when it has dealt with what is here already."""
+        self._reactor.callLater(0, act)
+
+    def apart(self) -> Threads:
+        """Return one thread more, for work that nothing else may hold up; it is closed on its own."""
+        return Threads(self._reactor, 1)
+
     def _start(self) -> None:
         if self._trigger is None:
             # Whoever forgets to close a store must not keep the process from ending.

@@ -11,7 +11,11 @@ from twisted.internet.defer import gatherResults, maybeDeferred
 from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IAccountList
-from mailfw.sasl.exchange import UsernamePassword
+from mailfw.sasl.client import client_exchange
+from mailfw.sasl.credentials import IScramKeyring, IScramProof, UsernamePassword
+from mailfw.sasl.exchange import KeysWanted, Proof
+from mailfw.sasl.keys import HASHES
+from mailfw.sasl.scram import Scram
 
 if TYPE_CHECKING:  # the contract is mixed into a TestCase, and mypy has to know its assertions
     from twisted.trial.unittest import TestCase as Case
@@ -107,6 +111,41 @@ class CheckerContract(Case):
             ]
         )
         self.assertEqual(answers, [name.encode() if right else None for name, _, right in asked])
+
+    async def _hold_scram(self, checker: Any, name: bytes, password: bytes, mechanism: str) -> Any:
+        """Hold a SCRAM exchange with the checker's keys; return the avatar id, None where it has no keys."""
+        client = client_exchange([mechanism], name.decode(), password.decode(), True)
+        assert client is not None
+        server = Scram(mechanism, False, {})
+        step = server.next(client.first())
+        assert isinstance(step, KeysWanted)
+        keys = await checker.scram_keys(step.username, mechanism)
+        if keys is None:
+            return None
+        proof = server.next(client.next(step.resume(keys).octets))
+        assert isinstance(proof, Proof)
+        avatar = await maybeDeferred(checker.requestAvatarId, proof.credentials)
+        client.next(proof.confirmation or b"")
+        return avatar
+
+    async def test_scram(self) -> None:
+        """A checker that takes SCRAM has the keys that go with its passwords, and nobody's for a stranger."""
+        checker = self.make_checker()
+        if IScramProof not in checker.credentialInterfaces:
+            return
+        self.assertTrue(verifyObject(IScramKeyring, checker))
+        for mechanism in HASHES:
+            for name, password in ((ANN, ANNS_PASSWORD), (BOB, BOBS_PASSWORD)):
+                avatar = await self._hold_scram(checker, name.encode(), password, mechanism)
+                self.assertEqual(avatar, name.encode())
+            try:
+                avatar = await self._hold_scram(checker, ANN.encode(), BOBS_PASSWORD, mechanism)
+            except UnauthorizedLogin:
+                pass
+            else:
+                self.fail(f"A wrong proof came in as {avatar!r}")
+            for nobody in (b"carol@example.org", b"", b"\xff", b"a" * 100_000):
+                self.assertIsNone(await checker.scram_keys(nobody, mechanism))
 
     async def test_passwords_do_not_show(self) -> None:
         """Neither the checker nor its refusal shows a password."""

@@ -17,6 +17,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailfw.tls.clients import AskingForCertificates
+
 log = Logger()
 
 #: Seconds between two looks at the files.
@@ -85,6 +87,16 @@ def load(pair: KeyPair) -> Loaded:
     return Loaded(options.getContext(), _names_of(chain[0]) | ({pair.name.lower()} - {""}))
 
 
+def _trust(context: SSL.Context, authorities: Iterable[x509.Certificate]) -> None:
+    """Have a context verify what these have signed, and name them to clients that choose among certificates."""
+    store = context.get_cert_store()
+    for each in authorities:
+        certificate = crypto.X509.from_cryptography(each)
+        if store is not None:
+            store.add_cert(certificate)
+        context.add_client_ca(certificate)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -113,14 +125,22 @@ class Certificates:
     Gives each connection the certificate of the name it asks for (SNI, RFC 6066 section 3), else the default.
 
     The default is `pair` where one is given, else the one in `directory` for `hostname`, else the first there.
-    Made once: `TLSMemoryBIOFactory` and `startTLS` both take it.
+    Made once: `TLSMemoryBIOFactory` and `startTLS` both take it.  `authorities` is a PEM file of those that sign the
+    certificates of clients; `for_clients` asks for these.
     """
 
-    def __init__(self, hostname: str, pair: KeyPair | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        hostname: str,
+        pair: KeyPair | None = None,
+        directory: Path | None = None,
+        authorities: Path | None = None,
+    ) -> None:
         self._hostname = hostname
         self._pair = pair
         self._directory = directory
-        self._stamps: dict[KeyPair, tuple[object, ...]] = {}
+        self._authorities = authorities
+        self._stamps: dict[object, object] = {}
         self._by_name: dict[str, SSL.Context] = {}
         self._default: SSL.Context
         self._timer: LoopingCall | None = None
@@ -128,18 +148,28 @@ class Certificates:
 
     def load(self) -> None:
         """Load everything anew, or nothing.  Raises `CertificateRefused`."""
-        pairs = self._pairs()
-        stamps = {pair: pair.stamp() for pair in pairs}
+        pairs, stamps = self._pairs(), self._stamp()
+        authorities = _read_chain(self._authorities) if self._authorities else []
         loaded = [load(pair) for pair in pairs]
         if not loaded:
             raise CertificateRefused(f"{self._directory}: no folder with a fullchain.pem and a privkey.pem")
         by_name: dict[str, SSL.Context] = {}
         for each in loaded:
             each.context.set_tlsext_servername_callback(self._choose)
+            _trust(each.context, authorities)
             for name in each.names:
                 by_name.setdefault(name, each.context)
         self._by_name, self._stamps = by_name, stamps
         self._default = loaded[0].context if self._pair else self._find(self._hostname) or loaded[0].context
+
+    def for_clients(self) -> Certificates | AskingForCertificates:
+        """Return what also asks clients for a certificate, where there are authorities to verify one."""
+        return AskingForCertificates(lambda: self._default) if self._authorities else self
+
+    def _stamp(self) -> dict[object, object]:
+        """Return what changes when any file does."""
+        stamps: dict[object, object] = {pair: pair.stamp() for pair in self._pairs()}
+        return stamps | ({self._authorities: _stamp(self._authorities)} if self._authorities else {})
 
     def _pairs(self) -> Iterable[KeyPair]:
         named = [self._pair] if self._pair else []
@@ -173,7 +203,7 @@ class Certificates:
     def refresh(self) -> None:
         """Load again if a file has changed; what cannot be used is logged, and what was loaded stays."""
         try:
-            if {pair: pair.stamp() for pair in self._pairs()} != self._stamps:
+            if self._stamp() != self._stamps:
                 self.load()
                 log.info("Certificates loaded again for {names}", names=sorted(self._by_name))
         except CertificateRefused as reason:

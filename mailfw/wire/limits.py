@@ -1,42 +1,67 @@
-"""How many connections there may be, in all and from one address."""
+"""How many connections there may be, in all and from one client, and how often."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from mailfw.allowance import Allowance
+from mailfw.network import Networks, client_name
+
+_NONE = Networks()
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Upper bounds; `per_address` counts one IP address (Postfix's smtpd_client_connection_count_limit: 50)."""
+    """
+    Upper bounds; a client is an IPv4 address or a /64 of IPv6, and 0 sets no `per_minute`.
+
+    `per_address` is Postfix's smtpd_client_connection_count_limit, `per_minute` its smtpd_client_connection_rate_limit;
+    both pass over the networks in `exempt`.  While more than the share `stress` of `total` is in use, a silent client
+    is borne for `stress_timeout` seconds (None: as ever), as with Postfix's stress-adaptive smtpd_timeout.
+    """
 
     total: int = 20_000
     per_address: int = 50
+    per_minute: int = 0
+    exempt: Networks = _NONE
+    stress: float = 0.8
+    stress_timeout: float | None = None
 
 
 class ConnectionCount:
     """Counts connections against their limits."""
 
-    def __init__(self, limits: ConnectionLimits) -> None:
+    def __init__(self, limits: ConnectionLimits, seconds: Callable[[], float]) -> None:
         self._limits = limits
         self._total = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_client: Counter[str] = Counter()
+        self._rate = Allowance(limits.per_minute, 60.0, seconds)
 
     def admit(self, address: str) -> bool:
         """Count a connection, or refuse it and return False.  UNIX sockets (``""``) have no address to count."""
         if self._total >= self._limits.total:
             return False
-        if address and self._by_address[address] >= self._limits.per_address:
-            return False
-        self._total += 1
         if address:
-            self._by_address[address] += 1
+            client = client_name(address)
+            exempt = self._limits.exempt.have(address)
+            if not exempt and (self._by_client[client] >= self._limits.per_address or self._rate.take(client)):
+                return False
+            self._by_client[client] += 1
+        self._total += 1
         return True
 
     def release(self, address: str) -> None:
         """Count an admitted connection no more."""
         self._total -= 1
         if address:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+            client = client_name(address)
+            self._by_client[client] -= 1
+            if not self._by_client[client]:
+                del self._by_client[client]
+
+    @property
+    def is_stressed(self) -> bool:
+        """Whether connections are running short."""
+        return self._total > self._limits.stress * self._limits.total

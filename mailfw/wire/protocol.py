@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any
+from typing import Protocol as Structure
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
@@ -13,6 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailfw.wire.limits import ConnectionCount, ConnectionLimits
+from mailfw.wire.running import Run
 from mailfw.wire.stream import Disconnected, Stream
 
 log = Logger()
@@ -26,11 +28,23 @@ GRACE = 30.0
 Session = Callable[[Stream], Coroutine[Any, Any, None]]
 
 
+class Keeper(Structure):
+    """Who made a protocol, and hears of its connection."""
+
+    clock: Any
+
+    def begin(self, protocol: StreamProtocol) -> None:
+        """Note a connection that was just made."""
+
+    def lost(self, protocol: StreamProtocol) -> None:
+        """Forget it."""
+
+
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class StreamProtocol(Protocol):
     """Connects one transport to one `Stream`."""
 
-    factory: SessionFactory
+    factory: Keeper
     stream: Stream
 
     def __init__(self) -> None:
@@ -94,8 +108,9 @@ class SessionFactory(Factory):
         self._session = session
         self.clock = clock
         self._busy = busy
-        self._count = ConnectionCount(limits or ConnectionLimits())
-        self._running: dict[StreamProtocol, Deferred[None]] = {}
+        self._limits = limits or ConnectionLimits()
+        self._count = ConnectionCount(self._limits, clock.seconds)
+        self._running: dict[StreamProtocol, Run] = {}
         self._connected: set[StreamProtocol] = set()
         #: Beyond the limits, and being closed: they have no session, but a deadline.
         self._refused: set[StreamProtocol] = set()
@@ -119,23 +134,21 @@ class SessionFactory(Factory):
             protocol.stream.close()
             return
         self._connected.add(protocol)
-        ended = Deferred.fromCoroutine(self._run(protocol.stream))
-        if not ended.called:
-            self._running[protocol] = ended
-            ended.addBoth(lambda _: self._ended(protocol))
+        self._running[protocol] = run = Run(self._run(protocol), self._stop_if_last)
+        run.go_on()
 
-    async def _run(self, stream: Stream) -> None:
+    async def _run(self, protocol: StreamProtocol) -> None:
+        stream = protocol.stream
         try:
             await self._session(stream)
         except Disconnected:
             pass
         except Exception:
             log.failure("A session ended by a fault of ours")
-        finally:
-            stream.close()
-
-    def _ended(self, protocol: StreamProtocol) -> None:
+        stream.close()
         del self._running[protocol]
+
+    def _stop_if_last(self) -> None:
         if self._stopped is not None and not self._running and not self._stopped.called:
             self._stopped.callback(None)
 
@@ -149,10 +162,9 @@ class SessionFactory(Factory):
             self._sweep.stop()
 
     def _expire(self) -> None:
-        now = self.clock.seconds()
+        now, patience = self.clock.seconds(), self._limits.stress_timeout if self._count.is_stressed else None
         for protocol in [*self._connected, *self._refused]:
-            deadline = protocol.stream.deadline
-            if deadline is not None and deadline <= now:
+            if protocol.stream.is_late(now, patience):
                 protocol.stream.expire()
 
     async def shut_down(self) -> None:

@@ -9,14 +9,19 @@ from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 
+from mailfw.wire.running import Waiter
+
 #: Reading pauses when this much waits unread, so that a peer cannot fill our memory.
 HIGH_WATER = 128 * 1024
 #: Replies are joined up to this size before they are sent though the session still writes.
 JOIN_LIMIT = 64 * 1024
-#: A bulk transfer slower than this, in octets a second, is given up (after `Stream.timeout` of grace).
+#: A bulk transfer slower than this, in octets a second, is given up after `Stream.timeout` of grace (Postfix's
+#: smtpd_min_data_rate).
 MINIMUM_RATE = 500
 #: Seconds that one session may work before others have their turn.
 TURN = 0.02
+#: Transports that we write to past their own buffers.
+_DIRECT = frozenset({tcp.Server, tcp.Client})
 
 
 class Disconnected(Exception):
@@ -65,6 +70,7 @@ class Stream:
         "_closed",
         "_drained",
         "_ended",
+        "_handshaken",
         "_out",
         "_out_size",
         "_reading_paused",
@@ -77,6 +83,7 @@ class Stream:
         "_woken",
         "_write_paused",
         "deadline",
+        "minimum_rate",
         "peer",
         "timeout",
     )
@@ -88,11 +95,12 @@ class Stream:
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._out_size = 0
-        self._waiter: Deferred[None] | None = None
+        self._waiter: Waiter | None = None
         self._drained: Deferred[None] | None = None
         self._waiting_idle = False
         self._closed: Exception | None = None
         self._ended = False
+        self._handshaken = False
         self._woken = False
         self._stopping = False
         self._skipping = False
@@ -100,6 +108,7 @@ class Stream:
         self._write_paused = False
         self._turn_began = clock.seconds()
         self.timeout = timeout
+        self.minimum_rate: float = MINIMUM_RATE
         #: When the peer's time is up, on the clock; the factory's sweep calls `expire` then.
         self.deadline: float | None = None
         peer = transport.getPeer()
@@ -126,22 +135,33 @@ class Stream:
         if self._closed is None and not self._ended:
             self._transport.resumeProducing()
 
-    async def fill(self) -> None:
-        """Wait until more octets are in `buffered` than now, however many those are."""
+    async def fill(self, idle: bool = False) -> None:
+        """Wait until more octets are in `buffered` than now, however many those are; `idle` as in `read_line`."""
+        if idle:
+            self._heed_others()
         if self._closed is not None:
             raise self._closed
-        self.flush()
+        if self._out:
+            self.flush()
         if self._ended:
             raise Disconnected
         if self._reading_paused:
             self._resume_reading()
         if self.deadline is None:
             self.deadline = self._clock.seconds() + self.timeout
-        self._waiter = Deferred()
+        self._waiting_idle = idle
+        self._waiter = waiter = Waiter()
         try:
-            await self._waiter
+            await waiter
         finally:
             self._waiter = None
+
+    def _heed_others(self) -> None:
+        if self._stopping:
+            raise ShuttingDown
+        if self._woken:
+            self._woken = False
+            raise Woken
 
     async def read_line(self, limit: int, idle: bool = False) -> bytes:
         """
@@ -179,23 +199,7 @@ class Stream:
                 self.consume(len(self._buffer) - 1)
                 raise LineTooLong
             searched = max(0, len(self._buffer) - 1)
-            if idle:
-                await self._fill_idle()
-            else:
-                await self.fill()
-
-    async def _fill_idle(self) -> None:
-        """`fill`, open to being stopped or woken."""
-        if self._stopping:
-            raise ShuttingDown
-        if self._woken:
-            self._woken = False
-            raise Woken
-        self._waiting_idle = True
-        try:
-            await self.fill()
-        finally:
-            self._waiting_idle = False
+            await self.fill(idle)
 
     async def read_exactly(self, length: int) -> bytes:
         """Return exactly `length` octets; for lengths that fit in memory (see `HIGH_WATER`)."""
@@ -219,7 +223,7 @@ class Stream:
         self.deadline = None
 
     def begin_bulk(self) -> None:
-        """Say that a bulk transfer begins, for which `MINIMUM_RATE` holds."""
+        """Say that a bulk transfer begins, for which `minimum_rate` holds."""
         self.deadline = self._clock.seconds() + self.timeout
 
     async def fill_bulk(self) -> None:
@@ -230,7 +234,7 @@ class Stream:
             self.deadline = now + self.timeout
         await self.fill()
         gained = len(self._buffer) - before
-        self.deadline = min(self.deadline + gained / MINIMUM_RATE, self._clock.seconds() + self.timeout)
+        self.deadline = min(self.deadline + gained / self.minimum_rate, self._clock.seconds() + self.timeout)
 
     # ------------------------------------------------------------ writing
 
@@ -258,7 +262,7 @@ class Stream:
         Twisted's own `write` sends in the next turn of the reactor, at the price of two epoll calls a reply.
         """
         transport = self._transport
-        if type(transport) is tcp.Server and not (
+        if type(transport) in _DIRECT and not (
             transport.TLS or transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
         ):
             sent = transport.writeSomeData(octets)
@@ -309,17 +313,21 @@ class Stream:
         return bool(ISSLTransport.providedBy(self._transport))
 
     @property
+    def tls(self) -> Any:
+        """The pyOpenSSL connection that the transport runs over, None in the clear and in pretended TLS."""
+        return self._transport.getHandle() if self.is_secure else None
+
+    @property
     def tls_version(self) -> str | None:
         """The protocol's name, e.g. ``TLSv1.3``, None in the clear."""
         if not self.is_secure:
             return None
-        connection = self._transport.getHandle()
-        name = getattr(connection, "get_protocol_version_name", None)
-        return str(name()) if name is not None else "TLS"
+        connection = self.tls
+        return str(connection.get_protocol_version_name()) if connection is not None else "TLS"
 
     def start_tls(self, context_factory: Any) -> None:
         """
-        Begin TLS as the server, after what was written has left in the clear.
+        Begin TLS, after what was written has left in the clear; a client then waits for `handshake`.
 
         Everything that arrived in the clear is discarded: it may be an attacker's (RFC 3207 section 4.2).
         """
@@ -330,20 +338,32 @@ class Stream:
         if self._reading_paused:
             self._resume_reading()
 
+    async def handshake(self) -> None:
+        """Wait, as the client, until TLS is up.  Raises `Disconnected` where it cannot be."""
+        self.deadline = None
+        while not self._handshaken:
+            await self.fill()
+        self.deadline = None
+
     def wake(self) -> None:
         """Interrupt the session between two commands; remembered until it is there."""
-        if self._waiting_idle and self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(Woken())
-        else:
+        if not (self._waiting_idle and self._go_on(Woken())):
             self._woken = True
+
+    def _go_on(self, error: Exception | None = None) -> bool:
+        """End the session's wait for the peer; return whether there was one."""
+        waiter = self._waiter
+        if waiter is None:
+            return False
+        self._waiter = None
+        waiter.go_on(error)
+        return True
 
     def shut_down(self) -> None:
         """Let the session finish its command, and end it when it is between two."""
         self._stopping = True
-        if self._waiting_idle and self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(ShuttingDown())
+        if self._waiting_idle:
+            self._go_on(ShuttingDown())
 
     @property
     def is_stopping(self) -> bool:
@@ -374,30 +394,37 @@ class Stream:
         if len(self._buffer) >= HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
             self._transport.pauseProducing()
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.callback(None)
+        self._go_on()
+
+    def handshake_completed(self) -> None:
+        """Note that TLS is up."""
+        self._handshaken = True
+        self._go_on()
 
     def input_ended(self) -> None:
         """Note that the peer sends no more, though it may still listen: what it has sent is answered."""
         self._ended = True
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(Disconnected())
+        self._go_on(Disconnected())
 
     def connection_lost(self) -> None:
         """Note that the peer is gone."""
         self.deadline = None
         self._fail(Disconnected())
 
+    def is_late(self, now: float, patience: float | None = None) -> bool:
+        """Whether the deadline has passed; with `patience`, whether it would have with that in place of `timeout`."""
+        if self.deadline is None:
+            return False
+        waived = max(0.0, self.timeout - patience) if patience is not None and self._waiter is not None else 0.0
+        return self.deadline - waived <= now
+
     def expire(self) -> None:
         """Note that the deadline has passed; a closing connection is cut, a stuck writer too."""
         self.deadline = None
         if self._closed is not None or self._drained is not None:
             self.abort()
-        elif self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(TimedOut())
+        else:
+            self._go_on(TimedOut())
 
     def pause_writing(self) -> None:
         """Note that the transport has more than enough to send."""
@@ -412,9 +439,7 @@ class Stream:
 
     def _fail(self, reason: Exception) -> None:
         self._closed = self._closed or reason
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            waiter.errback(reason)
+        self._go_on(reason)
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.errback(reason)

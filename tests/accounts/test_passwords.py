@@ -22,7 +22,7 @@ from mailfw.accounts.passwords import (
 from mailfw.accounts.records import read_records
 from mailfw.accounts.remembered import RememberedLogins
 from mailfw.mail.failure import Overloaded
-from mailfw.sasl.exchange import UsernamePassword
+from mailfw.sasl.credentials import UsernamePassword
 from mailfw.site import Site
 from mailfw.testing.auth import ANN, ANNS_PASSWORD, BOB, BOBS_PASSWORD, CheckerContract
 from tests.accounts.pretend import PretendReactor

@@ -2,13 +2,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from twisted.cred.checkers import (
     AllowAnonymousAccess,
     FilePasswordDB,
     ICredentialsChecker,
     InMemoryUsernamePasswordDatabaseDontUse,
 )
-from twisted.cred.credentials import Anonymous, IUsernamePassword, UsernamePassword
+from twisted.cred.credentials import Anonymous, IUsernameHashedPassword, IUsernamePassword, UsernamePassword
 from twisted.cred.error import LoginDenied, LoginFailed, UnauthorizedLogin, UnhandledCredentials
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import Deferred, fail, succeed
@@ -16,14 +17,23 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from mailfw.accounts.portal import CheckerChain, OrderedAccounts, account_list, build_portal
+from mailfw.accounts.passwords import PasswordFile
+from mailfw.accounts.portal import CheckerChain, MemoryAccounts, OrderedAccounts, account_list, build_portal
 from mailfw.accounts.realm import MailRealm
 from mailfw.interfaces import IAccount, IAccountList
 from mailfw.mail.failure import Overloaded
+from mailfw.sasl.client import ScramClient
+from mailfw.sasl.credentials import ClientCertificate, IClientCertificate, IScramProof
+from mailfw.sasl.exchange import KeysWanted, Proof
+from mailfw.sasl.keys import ScramKeys
+from mailfw.sasl.scram import Scram
 from mailfw.stores.memory.store import MemoryStore
 from mailfw.testing.auth import ANN, ANNS_PASSWORD, BOB, BOBS_PASSWORD, CheckerContract
 from mailfw.testing.dialogue import run_now
 from tests.accounts.pretend import PretendReactor
+
+#: Hashes that cost next to nothing.
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 def stock(**users: bytes) -> InMemoryUsernamePasswordDatabaseDontUse:
@@ -118,10 +128,92 @@ class ChainTests(SynchronousTestCase):
         self.assertIn(IUsernamePassword, chain.credentialInterfaces)
 
 
+def passwords(case: SynchronousTestCase, **users: str) -> PasswordFile:
+    made = PasswordFile(Path(case.mktemp()) / "passwords", PretendReactor(), "example.org", CHEAP)
+    for name, password in users.items():
+        made.add(name, password)
+    return made
+
+
+class ScramChainTests(SynchronousTestCase):
+    def keys(self, chain: CheckerChain, name: str) -> ScramKeys:
+        keys: ScramKeys = run_now(self, chain.scram_keys(name.encode(), "SCRAM-SHA-256"))
+        return keys
+
+    def test_offered_where_all_can(self) -> None:
+        mine = passwords(self)
+        for checkers, scram, cram in (
+            ([mine], True, False),
+            ([mine, AllowAnonymousAccess()], True, False),
+            ([mine, stock()], False, False),
+            ([stock(), stock()], False, True),
+        ):
+            chain = CheckerChain(checkers, "")
+            self.assertEqual(IScramProof in chain.credentialInterfaces, scram)
+            self.assertEqual(IUsernameHashedPassword in chain.credentialInterfaces, cram)
+
+    def test_keys_of_whoever_knows_the_name(self) -> None:
+        first, second = passwords(self, ann="one"), passwords(self, bob="two")
+        chain = CheckerChain([first, second], "example.org")
+        for checker, name in ((first, "Ann@example.org"), (second, "bob")):
+            direct = run_now(self, checker.scram_keys(name.encode(), "SCRAM-SHA-256"))
+            self.assertEqual(self.keys(chain, name), direct)
+
+    def test_a_stranger_cannot_tell_who_exists(self) -> None:
+        async def secret() -> bytes:
+            return b"secret"
+
+        chain = CheckerChain([passwords(self, ann="one")], "example.org", secret)
+        again = CheckerChain([passwords(self, ann="one")], "example.org", secret)
+        real, nobody = self.keys(chain, "ann"), self.keys(chain, "nobody")
+        self.assertEqual((len(nobody.salt), nobody.iterations), (len(real.salt), real.iterations))
+        for spelling in ("nobody", "Nobody", "NOBODY@Example.org"):
+            self.assertEqual(self.keys(chain, spelling).salt, nobody.salt)
+            self.assertEqual(self.keys(again, spelling).salt, nobody.salt)
+        self.assertEqual(self.keys(chain, "not a name").salt, self.keys(again, "NOT a name").salt)
+
+    def test_proof(self) -> None:
+        chain = CheckerChain([passwords(self, bob="x"), passwords(self, ann="secret")], "example.org")
+        for name, password, avatar in (
+            ("ann", "secret", b"ann@example.org"),
+            ("ann", "Secret", None),
+            ("nobody", "secret", None),
+        ):
+            client = ScramClient("SCRAM-SHA-256", name.encode(), password.encode(), b"n", b"")
+            server = Scram("SCRAM-SHA-256", False, {})
+            step = server.next(client.first())
+            assert isinstance(step, KeysWanted)
+            challenge = step.resume(self.keys(chain, name))
+            judged = server.next(client.next(challenge.octets))
+            assert isinstance(judged, Proof)
+            asked = chain.requestAvatarId(judged.credentials)
+            if avatar is None:
+                self.failureResultOf(asked, UnauthorizedLogin)
+            else:
+                self.assertEqual(self.successResultOf(asked), avatar)
+
+    def test_a_fault_is_no_stranger(self) -> None:
+        broken = passwords(self, ann="secret")
+        broken._path.unlink()
+        broken._path.mkdir()
+        broken._file.forget()
+        chain = CheckerChain([broken, passwords(self, bob="x")], "example.org")
+        self.failureResultOf(Deferred.fromCoroutine(chain.scram_keys(b"ann", "SCRAM-SHA-1")), OSError)
+        self.assertTrue(self.keys(chain, "bob"))
+
+
 class PortalTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = MemoryStore()
         self.portal: Portal = build_portal(MailRealm(self.store), [stock(ann=b"secret")], "example.org")
+
+    def test_certificates_open_what_is_listed(self) -> None:
+        listed = [MemoryAccounts(stock(ann=b""), "example.org")]
+        self.assertNotIn(IClientCertificate, self.portal.listCredentialsInterfaces())
+        portal = build_portal(MailRealm(self.store), [stock()], "example.org", listed)
+        answer: Any = self.successResultOf(portal.login(ClientCertificate(b"", ("ann",)), None, IAccount))
+        self.assertEqual(answer[1].name, "ann@example.org")
+        self.failureResultOf(portal.login(ClientCertificate(b"", ("bob",)), None, IAccount), UnauthorizedLogin)
 
     def test_login(self) -> None:
         login = self.portal.login(UsernamePassword(b"ann", b"secret"), None, IAccount)

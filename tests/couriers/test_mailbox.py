@@ -60,7 +60,7 @@ class MailboxCourierTests(SynchronousTestCase):
         self, *recipients: Address, sender: Address | None = CAROL, junk: bool = False, name: str = "1a"
     ) -> list[Outcome]:
         envelope = Envelope(name, sender, recipients)
-        outcomes: list[Outcome] = run_now(self, self.courier.deliver(envelope, MemoryContent(MESSAGE), junk))
+        outcomes: list[Outcome] = run_now(self, self.courier.deliver("", envelope, MemoryContent(MESSAGE), junk))
         return outcomes
 
     def mail(self, *path: str, account: str = "ann@example.org") -> list[bytes]:
@@ -156,7 +156,7 @@ class MailboxCourierTests(SynchronousTestCase):
     def test_recipients_are_under_way_together(self) -> None:
         self.store.gate = Deferred()
         envelope = Envelope("1a", CAROL, (ANN, BOB))
-        delivering = Deferred.fromCoroutine(self.courier.deliver(envelope, MemoryContent(MESSAGE), False))
+        delivering = Deferred.fromCoroutine(self.courier.deliver("", envelope, MemoryContent(MESSAGE), False))
         self.assertEqual(self.store.waiting, 2)
         self.assertNoResult(delivering)
         self.store.gate.callback(None)
@@ -184,6 +184,6 @@ class MailboxCourierContractTests(CourierContract, TestCase):
     async def test_every_sample_behind_two_fields(self) -> None:
         courier = self.make_courier()
         for name, octets in SAMPLES.items():
-            await courier.deliver(Envelope(name, None, (ANN,)), MemoryContent(octets), False)
+            await courier.deliver("", Envelope(name, None, (ANN,)), MemoryContent(octets), False)
         prefix = b"Return-Path: <>\r\nDelivered-To: ann@example.org\r\n"
         self.assertEqual(await self.delivered(courier, ANN), [prefix + octets for octets in SAMPLES.values()])

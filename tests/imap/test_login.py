@@ -19,6 +19,9 @@ class BrokenPortal:
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 
+    def listCredentialsInterfaces(self) -> list[Any]:
+        return [IUsernamePassword]
+
     async def login(self, *args: Any) -> Any:
         raise self._failure
 

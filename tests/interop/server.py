@@ -61,14 +61,28 @@ def shared(case: type, make: Callable[[], RunningServer]) -> RunningServer:
 
 
 class RunningServer:
-    """`twistd mailfw` with the accounts `names`, all with `PASSWORD`, on free loopback ports."""
+    """
+    `twistd mailfw` with the accounts `names`, all with `PASSWORD`, on free loopback ports.
 
-    def __init__(self, *names: str, settings: tuple[str, ...] = (), plaintext: bool = True) -> None:
+    With `address` port smtp is 25 there, where other servers look for it.
+    """
+
+    def __init__(
+        self,
+        *names: str,
+        settings: tuple[str, ...] = (),
+        plaintext: bool = True,
+        domain: str = DOMAIN,
+        address: str = "",
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="mailfw-interop-"))
+        self.domain = domain
         self.ports = {name: free_port() for name in LISTENERS}
+        if address:
+            settings = (f'listen.smtp=["tcp:25:interface={address}"]', *settings)
         chosen = [
-            f'domains=["{DOMAIN}"]',
-            f'hostname="mail.{DOMAIN}"',
+            f'domains=["{domain}"]',
+            f'hostname="mail.{domain}"',
             f'data="{self.home / "data"}"',
             f"allow_plaintext_auth={'true' if plaintext else 'false'}",
             "listen.http=[]",
@@ -78,7 +92,7 @@ class RunningServer:
         self.options = [argument for setting in chosen for argument in ("--set", setting)]
         self.process: subprocess.Popen[bytes] | None = None
         for name in names:
-            self.console("user", "add", f"{name}@{DOMAIN}", given=PASSWORD)
+            self.console("user", "add", f"{name}@{domain}", given=PASSWORD)
         self.start()
 
     def console(self, *command: str, given: str = "") -> str:
@@ -142,7 +156,7 @@ class RunningServer:
     def send(self, recipient: str, message: bytes, sender: str = "somebody@elsewhere.example") -> None:
         """Deliver a message through port smtp."""
         with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=60) as client:
-            client.sendmail(sender, [f"{recipient}@{DOMAIN}"], message)
+            client.sendmail(sender, [f"{recipient}@{self.domain}"], message)
 
     @property
     def certificate(self) -> Path:

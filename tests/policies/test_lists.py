@@ -8,8 +8,9 @@ from mailfw.interfaces import IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.verdict import Accept, Refuse, Verdict
+from mailfw.network import Networks
 from mailfw.policies.clients import ClientList
-from mailfw.policies.patterns import Addresses, Networks, network_of
+from mailfw.policies.patterns import Addresses, network_of
 from mailfw.policies.recipients import RecipientList
 from mailfw.policies.senders import SenderList
 from mailfw.policies.size import SizeLimit

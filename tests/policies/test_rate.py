@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mailfw.allowance import Allowance
 from mailfw.interfaces import IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Service
 from mailfw.mail.verdict import Defer, Verdict
-from mailfw.policies.rate import Allowance, RateLimit
+from mailfw.policies.rate import RateLimit
 from mailfw.site import Site
 from mailfw.testing.dialogue import run_now
 from mailfw.testing.policy import PolicyContract
@@ -32,6 +33,7 @@ class AllowanceTests(SynchronousTestCase):
         allowance = Allowance(3, 60.0, self.clock.seconds)
         self.assertEqual([allowance.take("a") for _ in range(3)], [0.0] * 3)
         self.assertAlmostEqual(allowance.take("a"), 20.0)
+        self.assertEqual([allowance.is_spent(name) for name in "ab"], [True, False])
         self.assertEqual(allowance.take("b"), 0.0)
         self.clock.advance(20)
         self.assertEqual(allowance.take("a"), 0.0)

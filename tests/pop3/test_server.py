@@ -69,12 +69,10 @@ class LoginTests(PopCase):
         account = PretendAccount(ANN, self.house.store)
         self.assertEqual(self.answer_with((None, account, lambda: None)), b"+OK 0 messages (0 octets)")
         self.assertIn(b"[AUTH]", self.answer_with(UnauthorizedLogin()))
-        self.assertIn(b"[SYS/TEMP] Too many logins", self.answer_with(Overloaded()))
+        self.assertIn(b"[SYS/TEMP] Logins cannot be checked", self.answer_with(Overloaded()))
 
     def test_checker_that_fails(self) -> None:
-        self.assertEqual(
-            self.answer_with(ZeroDivisionError()), b"-ERR [SYS/TEMP] Something is wrong here; try again later"
-        )
+        self.assertIn(b"[SYS/TEMP] Logins cannot be checked", self.answer_with(ZeroDivisionError()))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_store_that_fails_at_login(self) -> None:

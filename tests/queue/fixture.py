@@ -1,39 +1,43 @@
-"""A site with two accounts in memory, and a disk that can break at any step."""
+"""A site with accounts, couriers that do what they are told, and a queue in memory; time is pretended."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred as TwistedDeferred
 from zope.interface import implementer
 
-from mailfw.couriers.mailbox import MailboxCourier
-from mailfw.interfaces import IContent, ICourier, IDeliveryPolicy, IDirectory, IMailStore
+from mailfw.interfaces import IContent, ICourier, IDeliveryPolicy, IDirectory, IMailStore, IRouter, ISpool
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.mailbox import Want
 from mailfw.mail.outcome import Delivered, Outcome
+from mailfw.mail.queued import Queued
 from mailfw.mail.resolution import Expansion, LocalAccount, NoSuchRecipient, NotLocal, Resolution
+from mailfw.mail.route import Route, Unroutable
 from mailfw.policies.pipeline import Link, Pipeline
-from mailfw.queue.disk import Disk
-from mailfw.queue.drafts import DraftRoom
+from mailfw.queue.bounds import Bounds
 from mailfw.queue.intake import Intake
+from mailfw.queue.planning import Planner
+from mailfw.queue.rates import Rates
+from mailfw.queue.rewriting import ReturningDirectory, SenderRewriting
 from mailfw.queue.runner import QueueRunner
-from mailfw.queue.spool import Spool
-from mailfw.routing.router import LocalRouter
+from mailfw.queue.schedule import Schedule
 from mailfw.site import Site
-from mailfw.stores.memory import MemoryStore
+from mailfw.spools.memory import MemorySpool
 from tests.accounts.pretend import PretendReactor
 
 ANN, BOB = Address("ann", "example.org"), Address("bob", "example.org")
+POSTMASTER = Address("postmaster", "example.org")
 NOBODY = Address("nobody", "example.org")
 CAROL = Address("carol", "example.net")
 CLIENT = Client(Service.SMTP, "192.0.2.7", 4000, "client.example.net", extended=True)
 MESSAGE = b"From: carol@example.net\r\nSubject: Lunch\r\n\r\nShall we?\r\n"
+#: When tests begin, in seconds since the epoch.
+START = 1_000_000.0
+DAY = 86_400.0
 
 
 @implementer(IDirectory)
@@ -57,24 +61,43 @@ class PretendDirectory:
         return LocalAccount(name, detail) if name in self.accounts else NoSuchRecipient()
 
 
-@implementer(ICourier)
-class PretendCourier:
-    """Gives the outcomes it is told, by recipient; remembers what it was given, and who got it."""
+@implementer(IRouter)
+class PretendRouter:
+    """Sends what is ours to the mailboxes, all else by MX, and what it is told elsewhere."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[Address, Outcome | Exception] = {}
-        self.calls: list[tuple[Envelope, bytes, bool]] = []
-        self.got: dict[Address, list[bytes]] = {}
-        self.disk: FaultyDisk | None = None
+        self.ways: dict[Address, Route | Unroutable | Exception] = {}
 
-    async def deliver(self, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
-        if self.disk is not None and self.disk.crashed:
-            raise Crash
+    async def route(self, sender: Address | None, recipient: Address) -> Route | Unroutable:
+        usual = Route("mailbox") if recipient.domain == "example.org" else Route("relay", recipient.domain)
+        way = self.ways.get(recipient, usual)
+        if isinstance(way, Exception):
+            raise way
+        return way
+
+
+@implementer(ICourier)
+class PretendCourier:
+    """Gives the outcomes it is told, by recipient or domain; remembers what it was given, and who got it."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[Address | str, Outcome | Exception | TwistedDeferred[Any]] = {}
+        self.calls: list[tuple[Envelope, bytes, bool]] = []
+        self.destinations: list[str] = []
+        self.times: list[float] = []
+        self.got: dict[Address, list[bytes]] = {}
+        self.clock: Any = None
+
+    async def deliver(self, destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         octets = await content.read(0, content.size)
         self.calls.append((envelope, octets, junk))
+        self.destinations.append(destination)
+        self.times.append(self.clock.seconds() if self.clock else 0.0)
         outcomes: list[Outcome] = []
         for recipient in envelope.recipients:
-            outcome = self.outcomes.get(recipient, Delivered())
+            outcome = self.outcomes.get(recipient, self.outcomes.get(recipient.domain, Delivered()))
+            if isinstance(outcome, TwistedDeferred):
+                outcome = await wait_too(outcome)
             if isinstance(outcome, Exception):
                 raise outcome
             if isinstance(outcome, Delivered):
@@ -82,92 +105,42 @@ class PretendCourier:
             outcomes.append(outcome)
         return outcomes
 
+    async def close(self) -> None:
+        """Do nothing."""
+
     def messages(self, recipient: Address) -> list[bytes]:
         """Return what a recipient has got."""
         return self.got.get(recipient, [])
 
-
-class Crash(BaseException):
-    """The machine stops: nothing after this happens, not even cleaning up."""
-
-
-class FaultyDisk(Disk):
-    """
-    Breaks at the step `breaks_at`, counted from 0, as `with_error` says: an `OSError`, or a `Crash`.
-
-    After a crash every further step crashes; `lose_unsynced` then makes of the directory what a disk may have
-    kept: files without a sync are cut in half, names without a sync of their directory are as they were.
-    """
-
-    def __init__(self, reactor: Any, breaks_at: int | None = None, with_error: BaseException | None = None) -> None:
-        super().__init__(reactor)
-        self.breaks_at = breaks_at
-        self.with_error = with_error
-        self.steps: list[str] = []
-        self.crashed = False
-        self._dirty: dict[int, Path] = {}
-        self._torn: set[Path] = set()
-        self._undo: list[tuple[Path, Path, bytes | None]] = []
-
-    def _step(self, name: str) -> None:
-        if self.crashed:
-            raise Crash
-        self.steps.append(name)
-        if self.breaks_at is not None and len(self.steps) > self.breaks_at:
-            if isinstance(self.with_error, Crash):
-                self.crashed = True
-                raise self.with_error
-            if len(self.steps) == self.breaks_at + 1:
-                raise self.with_error or OSError(5, "broken")
-
-    def create(self, path: Path) -> int:
-        self._step("create")
-        descriptor = super().create(path)
-        self._dirty[descriptor] = path
-        self._torn.add(path)
-        return descriptor
-
-    def write(self, descriptor: int, octets: bytes) -> None:
-        self._step("write")
-        super().write(descriptor, octets)
-
-    def sync(self, descriptor: int) -> None:
-        self._step("sync")
-        super().sync(descriptor)
-        if descriptor in self._dirty:
-            self._torn.discard(self._dirty[descriptor])
-
-    def rename(self, old: Path, new: Path) -> None:
-        self._step("rename")
-        self._undo.append((old, new, new.read_bytes() if new.exists() else None))
-        if old in self._torn:
-            self._torn.add(new)
-        super().rename(old, new)
-
-    def sync_directory(self, directory: Path) -> None:
-        self._step("sync_directory")
-        super().sync_directory(directory)
-        self._undo.clear()
-
-    def unlink(self, path: Path) -> None:
-        self._step("unlink")
-        super().unlink(path)
-
-    def lose_unsynced(self, names: bool) -> None:
-        """Make of the files what a crash may leave of them; `names` says that renames are lost too."""
-        for path in self._torn:
-            if path.exists():
-                os.truncate(path, path.stat().st_size // 2)
-        for old, new, before in reversed(self._undo if names else []):
-            if new.exists():
-                new.replace(old)
-            if before is not None:
-                new.write_bytes(before)
+    def tried(self) -> list[tuple[Address, ...]]:
+        """Return the recipients of each call."""
+        return [envelope.recipients for envelope, _, _ in self.calls]
 
 
-def fail_now(case: SynchronousTestCase, kind: type[Exception], coroutine: Any) -> None:
-    """Expect a coroutine to raise, without waiting."""
-    case.failureResultOf(Deferred.fromCoroutine(coroutine), kind)
+def wait_too(awaited: TwistedDeferred[Any]) -> TwistedDeferred[Any]:
+    """Return a Deferred of one's own for something that several wait for."""
+    own: TwistedDeferred[Any] = TwistedDeferred()
+
+    def tell(result: Any) -> Any:
+        own.callback(result)
+        return result
+
+    awaited.addCallback(tell)
+    return own
+
+
+class PretendHistory:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, dict[str, object]]] = []
+
+    def note(self, name: str, event: str, /, **facts: object) -> None:
+        self.events.append((name, event, facts))
+
+    def of(self, name: str) -> list[str]:
+        """Return the kinds of events of one message."""
+        return [event for each, event, _ in self.events if each == name]
 
 
 class House:
@@ -177,30 +150,49 @@ class House:
         self,
         data: Path,
         *,
-        courier: ICourier | None = None,
-        store: IMailStore | None = None,
+        courier: PretendCourier | None = None,
         policies: Sequence[IDeliveryPolicy] = (),
         reactor: Any = None,
-        disk: Disk | None = None,
+        spool: ISpool | None = None,
         directory: PretendDirectory | None = None,
+        couriers: Mapping[str, ICourier] | None = None,
+        schedule: Schedule | None = None,
+        bounds: Bounds | None = None,
+        rates: Rates | None = None,
     ) -> None:
-        self.reactor = reactor or PretendReactor()
+        if reactor is None:
+            reactor = PretendReactor()
+            reactor.advance(START)
+        self.reactor = reactor
         self.site = Site("mx.example.org", frozenset({"example.org"}), data, self.reactor)
         self.directory = directory or PretendDirectory()
-        self.store = store or MemoryStore()
-        self.disk = disk or Disk(self.reactor)
-        self.spool = Spool(directory=data, disk=self.disk)
-        links = [Link(type(policy).__name__, policy) for policy in policies]
+        self.rewriting = SenderRewriting(self.site)
+        self.known = ReturningDirectory(self.directory, self.rewriting)
+        self.router = PretendRouter()
+        self.spool: Any = spool or MemorySpool()
+        self.courier = courier or PretendCourier()
+        self.courier.clock = self.reactor
+        self.history = PretendHistory()
+        planner = Planner(site=self.site, directory=self.known, router=self.router, rewriting=self.rewriting)
+        self.runner = QueueRunner(
+            site=self.site,
+            spool=self.spool,
+            planner=planner,
+            couriers=couriers or {"mailbox": self.courier, "relay": self.courier},
+            schedule=schedule,
+            bounds=bounds,
+            rates=rates,
+            history=self.history,
+            chance=lambda: 0.5,
+        )
         self.intake = Intake(
             site=self.site,
-            directory=self.directory,
-            router=LocalRouter(directory=self.directory),
-            couriers={"mailbox": courier or MailboxCourier(directory=self.directory, store=self.store)},
-            policies=Pipeline(links, self.reactor),
+            planner=planner,
+            policies=Pipeline([Link(type(policy).__name__, policy) for policy in policies], self.reactor),
             spool=self.spool,
-            drafts=DraftRoom(directory=data / "drafts", disk=Disk(self.reactor), clock=self.reactor),
+            runner=self.runner,
+            history=self.history,
         )
-        self.runner = QueueRunner(site=self.site, spool=self.spool, delivery=self.intake.delivery, chance=lambda: 0.5)
 
     async def send(
         self,
@@ -209,19 +201,30 @@ class House:
         sender: Address | None = CAROL,
         client: Client = CLIENT,
         name: str = "1a2b",
-        smtputf8: bool = False,
+        **more: Any,
     ) -> list[Outcome]:
         """Hand a message in, as a session does."""
         draft = await self.intake.open_draft(len(octets))
         await draft.write(octets)
         try:
-            return await self.intake.accept(client, Envelope(name, sender, recipients, smtputf8), draft)
+            return await self.intake.accept(client, Envelope(name, sender, recipients, **more), draft)
         finally:
             await draft.close()
 
-    async def mail(self, account: str, *path: str) -> list[bytes]:
-        """Return the messages in a mailbox, by default the inbox."""
-        return await read_mailbox(self.store, account, path or ("INBOX",))
+    async def queued(self) -> dict[str, Queued]:
+        """Return what is in the spool, by id."""
+        return {one.id: one for one in await self.spool.scan("", 1_000_000)}
+
+    def advance(self, seconds: float, step: float = 1.0) -> None:
+        """Let time pass, in steps, and then what is to be done at once."""
+        for _ in range(int(seconds / step)):
+            self.reactor.advance(step)
+        self.settle()
+
+    def settle(self) -> None:
+        """Let the reactor turn until nothing is to be done now."""
+        while any(call.getTime() <= self.reactor.seconds() for call in self.reactor.getDelayedCalls()):
+            self.reactor.advance(0)
 
 
 async def read_mailbox(store: IMailStore, account: str, path: tuple[str, ...]) -> list[bytes]:

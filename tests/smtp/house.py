@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
@@ -15,9 +16,10 @@ from mailfw.interfaces import IAccount, IDeliveryPolicy, IDirectory, IDraft, IIn
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.outcome import Delivered, Outcome
+from mailfw.mail.reply import Reply
 from mailfw.mail.resolution import Expansion, LocalAccount, NoSuchRecipient, NotLocal, Resolution
+from mailfw.mail.route import Route, Unroutable
 from mailfw.mail.verdict import Verdict
-from mailfw.sasl import CREDENTIALS
 from mailfw.smtp.factory import smtp_factory
 from mailfw.smtp.settings import SMTPSettings
 from mailfw.wire.protocol import SessionFactory
@@ -97,10 +99,14 @@ class Directory:
 
 @implementer(IRouter)
 class Router:
-    """Knows a way to anywhere but ``nowhere.example``."""
+    """Knows a way to anywhere but ``nowhere.example``; ``later.example`` is not there yet."""
 
-    async def route(self, recipient: Address) -> str | None:
-        return None if recipient.domain == "nowhere.example" else "relay"
+    async def route(self, sender: Address | None, recipient: Address) -> Route | Unroutable:
+        if recipient.domain == "nowhere.example":
+            return Unroutable(Reply(550, "5.4.4", "No route to that domain"))
+        if recipient.domain == "later.example":
+            return Unroutable(Reply(421, "4.4.4", "Nobody can say\r\nhow"))
+        return Route("relay", recipient.domain)
 
 
 @implementer(IDeliveryPolicy)
@@ -155,7 +161,7 @@ class Cred(Portal):
         self.fails: Exception | None = None
         self.waits: Deferred[None] | None = None
         self.left = 0
-        self.credentials: list[Any] = list(CREDENTIALS.values())
+        self.credentials: list[Any] = [IUsernamePassword]
 
     def listCredentialsInterfaces(self) -> list[Any]:
         return self.credentials

@@ -18,7 +18,9 @@ from mailfw.mail.envelope import Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.reply import Reply
 from mailfw.smtp import replies
-from mailfw.smtp.body import Body
+from mailfw.smtp.body import Inlet, read_data
+from mailfw.smtp.load import Load
+from mailfw.smtp.settings import SMTPSettings
 from mailfw.testing.dialogue import Dialogue, PretendTransport
 from mailfw.wire.stream import Stream
 from tests.smtp.house import Draft, House
@@ -44,17 +46,23 @@ FALSE_ENDS = [
 SMUGGLED = b"MAIL FROM:<smuggled@far.example>\r\nRCPT TO:<bob@here.example>\r\nDATA\r\nSubject: smuggled\r\n"
 
 
+def settings_of(limit: int, normalise: bool = False) -> SMTPSettings:
+    """Return settings with limits of size alone."""
+    service = Service.SUBMISSION if normalise else Service.SMTP
+    return SMTPSettings("x", service, max_size=limit, header_size=1 << 30, header_fields=1 << 30)
+
+
 def receive(pieces: list[bytes], limit: int = 1000, normalise: bool = False) -> tuple[Any, bytes, bytes]:
-    """Return what `Body.read` says, what reached the sink, and what was left in the stream."""
+    """Return what was refused, what reached the sink, and what was left in the stream."""
     transport = PretendTransport()
     stream, draft = Stream(transport, Clock()), Draft()
-    body = Body(stream, draft.write, limit, normalise)
+    inlet = Inlet(draft.write, settings_of(limit, normalise), Load())
     result: list[Any] = []
-    Deferred.fromCoroutine(body.read()).addBoth(result.append)
+    Deferred.fromCoroutine(read_data(stream, inlet)).addBoth(result.append)
     for piece in pieces:
         stream.data_received(piece)
-    assert result, "The end was not seen"
-    return result[0], b"".join(draft.pieces), bytes(stream.buffered)
+    assert result == [None], f"The end was not seen: {result}"
+    return inlet.refusal, b"".join(draft.pieces), bytes(stream.buffered)
 
 
 def stuff(message: bytes) -> bytes:
@@ -229,8 +237,8 @@ class SizeTests(SynchronousTestCase):
             nonlocal largest, total
             largest, total = max(largest, len(octets)), total + len(octets)
 
-        body = Body(stream, count, 1 << 30)
-        ended = Deferred.fromCoroutine(body.read())
+        inlet = Inlet(count, settings_of(1 << 30), Load())
+        ended = Deferred.fromCoroutine(read_data(stream, inlet))
         began = time.process_time()
         for _ in range(800):
             stream.data_received(segment)
@@ -249,8 +257,8 @@ class SizeTests(SynchronousTestCase):
             kept.append(octets)
             await waits[len(kept) - 1]
 
-        body = Body(stream, slow, 1000)
-        ended = Deferred.fromCoroutine(body.read())
+        inlet = Inlet(slow, settings_of(1000), Load())
+        ended = Deferred.fromCoroutine(read_data(stream, inlet))
         stream.data_received(b"one\r\n")
         stream.data_received(b"two\r\n.\r\nNOOP")
         self.assertEqual(kept, [b"one"])

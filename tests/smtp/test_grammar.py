@@ -15,7 +15,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.mail.address import Address
 from mailfw.mail.reply import Reply
 from mailfw.smtp import grammar, replies
-from mailfw.smtp.extensions import MailOptions, Offer, announce, read_mail_options, read_rcpt_options
 from mailfw.smtp.replies import Rejected
 
 ADDRESSES = [
@@ -196,55 +195,21 @@ class CommandTests(Refusals):
             self.refuse(replies.BAD_ARGUMENT, grammar.parse_helo, name)
 
 
-class ParameterTests(Refusals):
-    def parse(self, text: str) -> MailOptions:
-        return read_mail_options(grammar.parse_mail("FROM:<a@b>" + text)[1])
+class ChunkTests(Refusals):
+    def test_argument(self) -> None:
+        for argument, parsed in [("0", (0, False)), ("0 LAST", (0, True)), ("86400  last", (86400, True))]:
+            self.assertEqual(grammar.parse_chunk(argument), parsed)
+        for argument in ("", "LAST", "-1", "1.0", "0x10", "1 2", "1 LAST x", "1LAST", "1" * 21, "١", "+1"):
+            self.refuse(replies.BAD_CHUNK, grammar.parse_chunk, argument)
 
-    def test_known(self) -> None:
-        for text, options in [
-            ("", MailOptions()),
-            (" SIZE=0", MailOptions()),
-            (" SIZE=00012345678901234567", MailOptions(size=12345678901234567)),
-            (" body=8bitmime", MailOptions(body="8BITMIME")),
-            (" BODY=7BIT  SMTPUTF8", MailOptions(smtputf8=True)),
-            (" AUTH=<> SIZE=7", MailOptions(size=7)),
-            (" AUTH=e+3Dmc2@example.com", MailOptions()),
-        ]:
-            self.assertEqual(self.parse(text), options)
 
-    def test_wrong(self) -> None:
-        for text in (
-            "x",
-            " SIZE",
-            " SIZE=-1",
-            " SIZE=1.0",
-            " SIZE=" + "1" * 21,
-            " SIZE=١",
-            " BODY",
-            " BODY=BINARYMIME",
-            " SMTPUTF8=1",
-            " AUTH",
-            " AUTH=+3d",
-            " AUTH=a+",
-            " =1",
-            " SIZE==1",
-            " SIZE=1\u2028",
-            " -A=1",
-        ):
-            self.refuse(replies.BAD_PARAMETER, self.parse, text)
-
-    def test_unknown_and_twice(self) -> None:
-        self.refuse(replies.UNKNOWN_PARAMETER, self.parse, " RET=FULL")
-        self.refuse(replies.DUPLICATE_PARAMETER, self.parse, " SIZE=1 size=1")
-        self.refuse(replies.UNKNOWN_PARAMETER, read_rcpt_options, {"NOTIFY": "NEVER"})
-        self.assertEqual(read_rcpt_options({}), {})
-
-    def test_announcement(self) -> None:
-        always = ["PIPELINING", "SIZE 1000", "ENHANCEDSTATUSCODES", "8BITMIME", "SMTPUTF8"]
-        self.assertEqual(announce(Offer(1000, False, ())), always)
-        self.assertEqual(
-            announce(Offer(1000, True, ("PLAIN", "LOGIN"))), [*always[:2], "STARTTLS", "AUTH PLAIN LOGIN", *always[2:]]
-        )
+class VerifyTests(Refusals):
+    def test_argument(self) -> None:
+        self.assertIsNone(grammar.parse_vrfy("ann"))
+        self.assertEqual(grammar.parse_vrfy("ann@Here.example"), Address("ann", "here.example"))
+        self.assertEqual(grammar.parse_vrfy("<ann@here.example>"), Address("ann", "here.example"))
+        self.refuse(replies.NO_ARGUMENT, grammar.parse_vrfy, "")
+        self.refuse(replies.BAD_RECIPIENT, grammar.parse_vrfy, "a b@here.example")
 
 
 class AuthTests(Refusals):
@@ -261,19 +226,11 @@ class AuthTests(Refusals):
         for argument in ("PLAIN A", "PLAIN YQ== YQ==", "PLAIN Y=Q=", "PLAIN *", "PLAIN ===", "PLAIN YQ-_"):
             self.refuse(replies.BAD_RESPONSE, grammar.parse_auth, argument)
 
-    def test_response(self) -> None:
-        self.assertEqual(grammar.decode_response(b""), b"")
-        self.refuse(replies.AUTH_CANCELLED, grammar.decode_response, b"*")
-        for line in (b"**", b"a", b"YQ=", b"Y Q==", b"\xff", b"YQ==\0"):
-            self.refuse(replies.BAD_RESPONSE, grammar.decode_response, line)
-
     @given(st.binary(max_size=60))
     def test_any_octets(self, octets: bytes) -> None:
         encoded = base64.b64encode(octets)
-        self.assertEqual(grammar.decode_response(encoded), octets)
         self.assertEqual(grammar.parse_auth("X " + (encoded.decode() or "=")), ("X", octets))
         try:
-            grammar.decode_response(octets)
             grammar.parse_auth(octets.decode("latin-1"))
         except Rejected as refused:
             self.assertEqual(refused.reply.code, 501)

@@ -285,6 +285,7 @@ class EndTests(SessionCase):
     def test_fast_enough_data(self) -> None:
         place = House(timeout=60.0)
         dialogue = self.begin(place, HELLO + SENDER + ANN + b"DATA\r\n")
+        dialogue.say(b"Subject: x\r\n\r\n")
         for _ in range(300):
             dialogue.say(b"x" * 600 + b"\r\n")
             place.clock.advance(1.0)

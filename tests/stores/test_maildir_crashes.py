@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailfw.disk import Disk
 from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.mailbox import (
@@ -30,7 +31,6 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.stores.indexed import IndexedStore
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.source import MaildirSource
 from mailfw.stores.threads import Threads
 from mailfw.testing.contents import MemoryContent
@@ -51,6 +51,12 @@ class Inline(Threads):
 
     def run(self, work: Callable[..., T], *args: Any, **options: Any) -> Deferred[T]:
         return maybeDeferred(work, *args, **options)
+
+    def soon(self, act: Callable[[], None]) -> None:
+        act()
+
+    def apart(self) -> Inline:
+        return self
 
 
 def open_store(data: Path, disk: Disk) -> IndexedStore:

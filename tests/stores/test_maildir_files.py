@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailfw.disk import Disk
 from mailfw.mail.failure import NameRefused, NoSuchAccount
 from mailfw.mail.mailbox import DRAFT, FLAGGED, INBOX, SEEN
 from mailfw.stores.maildir import content, layout, names, subscriptions, uidlist
 from mailfw.stores.maildir.content import Octets
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.keywords import Keywords
 from mailfw.stores.maildir.signature import Signature
 from mailfw.stores.maildir.uidlist import Entry, UidList

@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from mailfw.disk import Disk
 from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import (
@@ -28,7 +29,6 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.stores.index.ledger import SourceBusy
 from mailfw.stores.maildir import dotlock, maildir
-from mailfw.stores.maildir.disk import Disk
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import pause, read_all
 from tests.stores.test_maildir import site_at

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
 from mailfw.wire.limits import ConnectionCount, ConnectionLimits
 from mailfw.wire.protocol import GRACE, SessionFactory
@@ -39,7 +40,7 @@ class FactoryCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.echo = Clock(), Echo()
 
-    def factory(self, **limits: int) -> SessionFactory:
+    def factory(self, **limits: Any) -> SessionFactory:
         return SessionFactory(self.echo, self.clock, b"busy\r\n", ConnectionLimits(**limits))
 
     def say(self, dialogue: Dialogue, octets: bytes) -> bytes:
@@ -125,7 +126,7 @@ class LimitTests(FactoryCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_counting(self) -> None:
-        count = ConnectionCount(ConnectionLimits(total=4, per_address=2))
+        count = ConnectionCount(ConnectionLimits(total=4, per_address=2), self.clock.seconds)
         self.assertEqual(
             [count.admit(each) for each in ("a", "a", "a", "b", "", "")], [True, True, False, True, True, False]
         )
@@ -134,6 +135,43 @@ class LimitTests(FactoryCase):
         for each in ("a", "b", "b", ""):
             count.release(each)
         self.assertEqual([count.admit("") for _ in range(5)], [True] * 4 + [False])
+
+    def test_a_site_of_ipv6_is_one_client(self) -> None:
+        count = ConnectionCount(ConnectionLimits(per_address=2), self.clock.seconds)
+        addresses = ["2001:db8::1", "2001:db8::2", "2001:db8::ffff", "2001:db8:0:1::1", "::ffff:192.0.2.1", "192.0.2.1"]
+        self.assertEqual([count.admit(each) for each in addresses], [True, True, False, True, True, True])
+        self.assertFalse(count.admit("192.0.2.1"))
+        count.release("2001:db8::2")
+        self.assertTrue(count.admit("2001:db8::3"))
+
+    def test_rate(self) -> None:
+        limits = ConnectionLimits(per_minute=3, exempt=Networks(["192.0.2.0/24"]))
+        count = ConnectionCount(limits, self.clock.seconds)
+        self.assertEqual([count.admit("203.0.113.1") for _ in range(4)], [True, True, True, False])
+        self.assertTrue(count.admit("203.0.113.2"))
+        self.assertTrue(all(count.admit("192.0.2.1") for _ in range(100)))
+        self.assertTrue(all(count.admit("") for _ in range(100)))
+        self.clock.advance(19.9)
+        self.assertFalse(count.admit("203.0.113.1"))
+        self.clock.advance(0.2)
+        self.assertTrue(count.admit("203.0.113.1"))
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        """Whoever has left is forgotten: by the count at once, by the rate in time."""
+        count = ConnectionCount(ConnectionLimits(per_minute=60), self.clock.seconds)
+        for number in range(1000):
+            address = f"10.0.{number // 256}.{number % 256}"
+            self.assertTrue(count.admit(address))
+            count.release(address)
+            self.clock.advance(0.1)
+        self.assertEqual(len(count._by_client), 0)
+        self.assertLess(len(count._rate), 20)
+
+    def test_stress(self) -> None:
+        count = ConnectionCount(ConnectionLimits(total=10), self.clock.seconds)
+        for number in range(10):
+            self.assertEqual(count.is_stressed, number > 8)
+            count.admit("")
 
 
 class ShutDownTests(FactoryCase):

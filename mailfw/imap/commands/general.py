@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw import sasl
 from mailfw.imap import grammar, responses
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 _ALWAYS = b"IMAP4rev1 LITERAL+ ID IDLE ENABLE"
 _LOGGED_IN = b" NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE"
-_MECHANISMS = b"".join(b" AUTH=" + name.encode("ascii") for name in sasl.MECHANISMS)
 
 
 def capabilities(session: Session) -> bytes:
@@ -24,17 +22,14 @@ def capabilities(session: Session) -> bytes:
     answer = _ALWAYS + b" SASL-IR"
     if session.settings.tls is not None and not session.stream.is_secure:
         answer += b" STARTTLS"
-    return answer + (_MECHANISMS if may_log_in(session) else b" LOGINDISABLED")
+    mechanisms = "".join(f" AUTH={name}" for name in session.logins.offered(session.stream))
+    may_log_in = session.logins.takes_passwords(session.stream)
+    return answer + mechanisms.encode("ascii") + (b"" if may_log_in else b" LOGINDISABLED")
 
 
 def capability_code(session: Session) -> bytes:
     """Return the response code that saves the client from asking."""
     return b"CAPABILITY " + capabilities(session)
-
-
-def may_log_in(session: Session) -> bool:
-    """Whether a password may be sent on this connection."""
-    return session.stream.is_secure or session.settings.allow_plaintext_auth
 
 
 async def capability(session: Session, cursor: Cursor) -> Completion:

@@ -183,9 +183,8 @@ class Account:
         keys = [message.item.key for message in fresh]
         summaries = await self.source.summaries(self.name, box.key, keys)
         plan = Transaction(self)
-        for message, summary in zip(fresh, summaries, strict=True):
-            if summary is not None:
-                plan.add(box, message, message.item.flags, summary)
+        found = zip(fresh, summaries, strict=True)
+        plan.add(box, [(message, message.item.flags, summary) for message, summary in found if summary is not None])
         box.cursor = cursor
         plan.set_tally(box, plan.tally(box))
         await plan.commit()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mailfw.disk import is_full
 from mailfw.mail.failure import NoSpace
 from mailfw.stores.index.schema import open_index
 from mailfw.stores.places import account_directory
@@ -169,6 +170,6 @@ def _full_is_no_space() -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        if is_full(error):
             raise NoSpace("the disk is full") from error
         raise

@@ -1,84 +1,181 @@
-"""All that is done in a thread to append one batch of messages to a mailbox; and what of it other ways share."""
+"""All that is done in a thread to append messages to mailboxes of many accounts; and what of it other ways share."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from mailfw.mail.content import Prefixed, blocking_reader, read_whole_now
 from mailfw.mail.mailbox import Appended, Flags
-from mailfw.mail.summary import Summary
+from mailfw.mail.summary import Summary, behind, summarise
 from mailfw.stores.index import queries
 from mailfw.stores.index.database import Databases
-from mailfw.stores.index.ledger import Numbered, Staged
+from mailfw.stores.index.ledger import Numbered, Parcel, Staged
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.transaction import Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Unwritten:
-    """A message that is still in memory alone."""
+@dataclass(slots=True, eq=False)
+class Coming:
+    """
+    A message on its way into a mailbox; unless it is staged already, it is read and written when its turn comes.
 
-    octets: bytes
+    `answer` is where it is, once it is there.
+    """
+
+    content: Any
+    flags: Flags
     received: int
     mark: str | None
     summary: Summary | None
+    staged: Staged | None = None
+    answer: Appended | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Coming:
-    """A message on its way into a mailbox; it is written when its turn comes."""
+class Order:
+    """Messages of one call, all of them or none; `failure` is why they are not kept."""
 
-    what: Unwritten | Staged
-    flags: Flags
+    mailbox: str
+    messages: list[Coming]
+    failure: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Deposit:
+    """
+    What is appended to one mailbox with one visit to a thread; `plan` is left to take effect.
+
+    After the visit `failure` is what concerns all `orders`, such as `Outdated`; what was staged then stays so.
+    """
+
+    account: str
+    plan: Transaction
+    box: Mailbox
+    orders: Sequence[Order]
+    failure: Exception | None = None
+    held: dict[str, Appended] = field(default_factory=dict)
+    new: list[Coming] = field(default_factory=list)
 
     @property
-    def staged(self) -> Staged:
-        """The message, which has been written."""
-        assert isinstance(self.what, Staged)
-        return self.what
+    def messages(self) -> list[Coming]:
+        """The messages of all orders that have not failed."""
+        return [message for order in self.orders if order.failure is None for message in order.messages]
 
 
-def deposit(
-    databases: Databases, account: str, depositor: Any, plan: Transaction, box: Mailbox, messages: Sequence[Coming]
-) -> list[Appended]:
+def deposit_all(databases: Databases, depositor: Any, deposits: Sequence[Deposit], patience: float | None) -> None:
     """
-    Write, place, number and index messages; `plan` is left to take effect.  Blocks, in the account's queue.
+    Write, place, number and index messages; what fails is in the deposits.
 
-    Raises what the `IDepositor` raises; after `Outdated` those that were written are placed the next time.
+    Blocks, in the queues of all the accounts.
     """
-    held = databases.read_now(account, lambda index: find_held(index, box, messages))
-    new = without_those(held, messages)
-    if not new:
-        return answers(messages, held, (), ())
-    for each in new:
-        if isinstance(each.what, Unwritten):
-            each.what = depositor.stage(each.what.octets, each.what.received, each.what.mark, each.what.summary)
-    placed = depositor.place(box.key, [(each.staged, each.flags) for each in new])
+    summaries = _Summaries(message for each in deposits for message in each.messages)
+    for each in deposits:
+        _stage(databases, depositor, each, summaries)
+    waiting = [each for each in deposits if each.new]
+    parcels = [
+        Parcel(each.account, each.box.key, [(staged_of(one), one.flags) for one in each.new]) for each in waiting
+    ]
+    placed = depositor.place(parcels, patience) if parcels else []
+    for each, result in zip(waiting, placed, strict=True):
+        if isinstance(result, Exception):
+            each.failure = result
+        else:
+            _index(databases, depositor, each, result)
+    for each in deposits:
+        if each.failure is None:
+            answer(each.messages, each.held)
+
+
+def _stage(databases: Databases, depositor: Any, deposit: Deposit, summaries: _Summaries) -> None:
+    """Write what is new of a deposit; an order that cannot be written fails alone."""
     try:
-        added = plan_all(plan, box, new, placed)
-        databases.write_now(account, plan.finish())
-    except BaseException:
-        depositor.drop(box.key, [message.item.key for message in placed])
-        raise
-    return answers(messages, held, new, added)
+        deposit.held = databases.read_now(
+            deposit.account, lambda index: find_held(index, deposit.box, deposit.messages)
+        )
+    except Exception as error:
+        deposit.failure = error
+        return
+    seen = set(deposit.held)
+    for order in deposit.orders:
+        if order.failure is not None:
+            continue
+        new = without_those(seen, order.messages)
+        try:
+            for each in new:
+                if each.staged is None:
+                    each.staged = _staged(depositor, deposit.account, each, summaries)
+        except Exception as error:
+            order.failure = error
+            continue
+        deposit.new += new
+        seen.update(each.mark for each in new if each.mark is not None)
+
+
+def _staged(depositor: Any, account: str, message: Coming, summaries: _Summaries) -> Staged:
+    read_now = blocking_reader(message.content)
+    assert read_now is not None
+    octets = read_whole_now(read_now, 0, message.content.size)
+    summary = message.summary or summaries.of(message.content, octets)
+    staged: Staged = depositor.stage(account, octets, message.received, message.mark, summary)
+    return staged
+
+
+def _index(databases: Databases, depositor: Any, deposit: Deposit, placed: Sequence[Numbered]) -> None:
+    try:
+        plan_all(deposit.plan, deposit.box, deposit.new, placed)
+        databases.write_now(deposit.account, deposit.plan.finish())
+    except Exception as error:
+        deposit.failure = error
+        depositor.drop(deposit.account, deposit.box.key, [message.item.key for message in placed])
+
+
+class _Summaries:
+    """Summarises a message once that several recipients get, each behind trace fields of his own."""
+
+    def __init__(self, messages: Iterable[Coming]) -> None:
+        contents = (message.content for message in messages if message.staged is None)
+        self._times = Counter(id(each.content) for each in contents if isinstance(each, Prefixed) and each.is_whole)
+        self._made: dict[int, Summary] = {}
+
+    def of(self, content: Any, octets: bytes) -> Summary:
+        """Return the summary of a content with these octets."""
+        if isinstance(content, Prefixed) and content.is_whole and self._times[id(content.content)] > 1:
+            shared = self._shared(content, octets)
+            if shared is not None:
+                return shared
+        return summarise(octets)
+
+    def _shared(self, content: Prefixed, octets: bytes) -> Summary | None:
+        size = len(content.prefix)
+        if octets[size : size + 1] in (b" ", b"\t"):
+            return None
+        key = id(content.content)  # which all the orders hold on to
+        if key not in self._made:
+            self._made[key] = summarise(octets[size:])
+        return behind(content.prefix, self._made[key])
+
+
+# ---------------------------------------------------------------- what other ways share
 
 
 def find_held(index: sqlite3.Connection, box: Mailbox, messages: Sequence[Coming]) -> dict[str, Appended]:
     """Return the messages the mailbox has already, by the marks of the tokens they came with."""
-    marks = {each.what.mark for each in messages if each.what.mark}
+    marks = {each.mark for each in messages if each.mark}
     if not marks:
         return {}
     return {mark: Appended(*found) for mark, found in queries.find_marks(index, box.row, marks).items()}
 
 
-def without_those(held: Mapping[str, Appended], messages: Sequence[Coming]) -> list[Coming]:
+def without_those(held: Iterable[str], messages: Sequence[Coming]) -> list[Coming]:
     """Return the messages whose tokens the mailbox does not hold, each token once."""
     seen = set(held)
     new = []
     for message in messages:
-        mark = message.what.mark
+        mark = message.mark
         if mark is None or mark not in seen:
             new.append(message)
         if mark is not None:
@@ -86,30 +183,23 @@ def without_those(held: Mapping[str, Appended], messages: Sequence[Coming]) -> l
     return new
 
 
-def plan_all(plan: Transaction, box: Mailbox, new: Sequence[Coming], placed: Sequence[Numbered]) -> list[Appended]:
+def plan_all(plan: Transaction, box: Mailbox, new: Sequence[Coming], placed: Sequence[Numbered]) -> None:
     """Plan rows for messages that were placed."""
-    added = []
-    for each, message in zip(new, placed, strict=True):
-        entry = plan.add(box, message, each.flags, each.staged.summary)
-        added.append(Appended(entry.uid, entry.modseq, message.email_id))
-    return added
+    rows = [(message, each.flags, staged_of(each).summary) for each, message in zip(new, placed, strict=True)]
+    for entry, message, each in zip(plan.add(box, rows), placed, new, strict=True):
+        each.answer = Appended(entry.uid, entry.modseq, message.email_id)
 
 
-def answers(
-    messages: Sequence[Coming], held: Mapping[str, Appended], new: Sequence[Coming], added: Sequence[Appended]
-) -> list[Appended]:
-    """Return what became of each message: new, or there already under its token."""
-    fresh = dict(zip(new, added, strict=True))
-    marked = {**held, **{each.what.mark: answer for each, answer in fresh.items() if each.what.mark}}
-    return [fresh.get(message) or marked[message.what.mark or ""] for message in messages]
+def answer(messages: Sequence[Coming], held: Mapping[str, Appended]) -> None:
+    """Say of messages that were not new where the mailbox has them already, under their tokens."""
+    old = [message for message in messages if message.answer is None]
+    if old:
+        marked = {**held, **{each.mark: each.answer for each in messages if each.mark and each.answer}}
+        for message in old:
+            message.answer = marked[message.mark or ""]
 
 
-async def read_whole(content: Any) -> bytes:
-    """Read a small content.  One that ends before its size is a fault, and nothing of it may be kept."""
-    octets: bytes = await content.read(0, content.size)
-    while len(octets) < content.size:
-        more = await content.read(len(octets), content.size - len(octets))
-        if not more:
-            raise ValueError(f"a content of {content.size} octets ended at {len(octets)}")
-        octets += more
-    return octets
+def staged_of(message: Coming) -> Staged:
+    """Return where a message is staged."""
+    assert message.staged is not None
+    return message.staged

@@ -70,17 +70,34 @@ class Staged:
     summary: Summary
 
 
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Messages that go into one folder together, all or none."""
+
+    account: str
+    folder: str
+    messages: Sequence[tuple[Staged, Flags]]
+
+
 class IDepositor(Interface):
-    """One account of a source whose messages can be added without the reactor.  Every method blocks."""
+    """What adds messages to many accounts within one visit to a thread.  Every method blocks."""
 
-    def stage(octets: bytes, received: int, mark: str | None, summary: Summary | None) -> Staged:
-        """As `ILedgerSource.stage`."""
+    def stage(account: str, octets: bytes, received: int, mark: str | None, summary: Summary) -> Staged:
+        """Write a message where no folder shows it.  Raises `NoSpace`."""
 
-    def place(folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
-        """As `ILedgerSource.place`."""
+    def place(parcels: Sequence[Parcel], patience: float | None) -> list[list[Numbered] | Exception]:
+        """
+        Put staged messages into folders; for each parcel the messages, on stable storage, or why they are not there.
 
-    def drop(folder: str, keys: Sequence[str]) -> None:
+        That may be `Outdated`, or `SourceBusy` where another program holds a folder for longer than `patience` seconds
+        (None: as long as the source finds reasonable); neither keeps other parcels from their places.
+        """
+
+    def drop(account: str, folder: str, keys: Sequence[str]) -> None:
         """As `IMessageSource.drop`."""
+
+    def discard(staged: Sequence[Staged]) -> None:
+        """As `ILedgerSource.discard`."""
 
 
 class ILedgerSource(IMessageSource):
@@ -100,7 +117,7 @@ class ILedgerSource(IMessageSource):
     async def stage(account: str, content: object, received: int, mark: str | None, summary: Summary | None) -> Staged:
         """Write a message where no folder shows it, and summarise it.  May run many times at once."""
 
-    def depositor(account: str) -> IDepositor | None:
+    def depositor() -> IDepositor | None:
         """Return what adds messages within one visit to a thread, None where that takes the reactor."""
 
     async def discard(account: str, staged: Sequence[Staged]) -> None:

@@ -25,10 +25,10 @@ class Tally:
     deleted: int = 0
     size: int = 0
 
-    def counting(self, modseq: int, flags: Flags, size: int, by: int) -> Tally:
-        """Count a message once more (`by` 1) or less (-1)."""
+    def counting(self, modseq: int, flags: Flags, size: int, by: int, uid: int = 0) -> Tally:
+        """Count a message, which may be new, once more (`by` 1) or less (-1)."""
         return Tally(  # not by `replace`, which takes several times as long
-            self.uid_next,
+            max(self.uid_next, uid + 1),
             modseq,
             self.recent_uid,
             self.messages + by,
@@ -103,8 +103,8 @@ class Messages:
 
     # ------------------------------------------------------------ after a commit
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Add messages; nearly always at the end."""
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Add messages, by ascending modification sequence; nearly always at the end."""
         for entry in entries:
             place = len(self) if not self.uids or entry.uid > self.uids[-1] else bisect_left(self.uids, entry.uid)
             self.uids.insert(place, entry.uid)
@@ -113,7 +113,7 @@ class Messages:
             self.keys.insert(place, entry.key)
             self.sizes.insert(place, entry.size)
             self.emails.insert(place, entry.email)
-            self.changed.add(entry.modseq, [entry.uid])
+            self.changed.add(entry.modseq, (entry.uid,))
 
     def alter(self, modseq: int, changed: Mapping[int, Flags]) -> None:
         """Give messages, by place, other flags."""

@@ -152,7 +152,7 @@ class PlainSource:
             offset += len(octets)
         return await self._threads.run(summariser.finish)
 
-    def depositor(self, account: str) -> IDepositor | None:
+    def depositor(self) -> IDepositor | None:
         """Return None: a plug-in's methods want the reactor."""
         return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailfw.mail.mailbox import Flags
@@ -68,40 +67,25 @@ class Transaction:
         box.uid_validity, box.floor = uid_validity, modseq
         self._effects.append(lambda: setattr(box, "messages", Messages([], modseq)))
 
-    def add(self, box: Mailbox, message: Numbered, flags: Flags, summary: Summary) -> Entry:
-        """Add a message."""
-        account, modseq, item = self._account, self._next(), message.item
-        tally = self.tally(box)
-        uid = message.uid if message.uid is not None else tally.uid_next
-        email, account.next_email = account.next_email, account.next_email + 1
-        self.changes.add(
-            ADD_EMAIL,
-            (
-                email,
-                summary.sent,
-                summary.envelope,
-                summary.body,
-                summary.bodystructure,
-                summary.parts,
-                summary.fields,
-            ),
-        )
-        self.changes.add(
-            ADD_MESSAGE,
-            (
-                box.row,
-                uid,
-                item.key,
-                text_of(flags),
-                modseq,
-                summary.size,
-                item.received,
-                message.email_id,
-                message.mark,
-                email,
-            ),
-        )
-        return self._enter(box, Entry(uid, modseq, flags, item.key, summary.size, email))
+    def add(self, box: Mailbox, messages: Sequence[tuple[Numbered, Flags, Summary]]) -> list[Entry]:
+        """Add messages."""
+        account, tally = self._account, self.tally(box)
+        entries: list[Entry] = []
+        emails: list[tuple[object, ...]] = []
+        rows: list[tuple[object, ...]] = []
+        for message, flags, summary in messages:
+            modseq, item, email = self._next(), message.item, account.next_email
+            account.next_email += 1
+            uid = message.uid if message.uid is not None else tally.uid_next
+            tally = tally.counting(modseq, flags, summary.size, 1, uid)
+            emails.append(summary_columns(email, summary))
+            received, email_id, mark = item.received, message.email_id, message.mark
+            kept = text_of(flags)
+            rows.append((box.row, uid, item.key, kept, modseq, summary.size, received, email_id, mark, email))
+            entries.append(Entry(uid, modseq, flags, item.key, summary.size, email))
+        self.changes.add(ADD_EMAIL, *emails)
+        self.changes.add(ADD_MESSAGE, *rows)
+        return self._enter(box, tally, entries)
 
     def copy(self, box: Mailbox, place: int, to: Mailbox, key: str, uid: int | None) -> Entry:
         """Copy a message."""
@@ -110,14 +94,16 @@ class Transaction:
         uid = uid if uid is not None else self.tally(to).uid_next
         self.changes.add(COPY_MESSAGE, (to.row, uid, key, modseq, box.row, messages.uids[place]))
         flags, size, email = messages.flags[place], messages.sizes[place], messages.emails[place]
-        return self._enter(to, Entry(uid, modseq, flags, key, size, email))
-
-    def _enter(self, box: Mailbox, entry: Entry) -> Entry:
-        tally = self.tally(box).counting(entry.modseq, entry.flags, entry.size, 1)
-        self.set_tally(box, replace(tally, uid_next=max(tally.uid_next, entry.uid + 1)))
-        self._keep(box, entry.flags)
-        self._effects.append(lambda: _messages(box).add([entry]))
+        tally = self.tally(to).counting(modseq, flags, size, 1, uid)
+        [entry] = self._enter(to, tally, [Entry(uid, modseq, flags, key, size, email)])
         return entry
+
+    def _enter(self, box: Mailbox, tally: Tally, entries: list[Entry]) -> list[Entry]:
+        self.set_tally(box, tally)
+        for flags in {entry.flags for entry in entries}:
+            self._keep(box, flags)
+        self._effects.append(lambda: _messages(box).add(entries))
+        return entries
 
     def alter(self, box: Mailbox, changed: Mapping[int, Flags]) -> int:
         """Give messages, by place, other flags; returns their modification sequence."""
@@ -177,6 +163,19 @@ class Transaction:
             told, box.tally = box.tally.modseq, self.tally(box)
             if box.tally.modseq != told:
                 account.notify(box.id, box.tally.modseq)
+
+
+def summary_columns(email: int, summary: Summary) -> tuple[object, ...]:
+    """Return the parameters of `ADD_EMAIL`."""
+    return (
+        email,
+        summary.sent,
+        summary.envelope,
+        summary.body,
+        summary.bodystructure,
+        summary.parts,
+        summary.fields,
+    )
 
 
 def mailbox_columns(box: Mailbox, tally: Tally) -> tuple[object, ...]:

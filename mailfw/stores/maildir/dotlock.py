@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mailfw.disk import Disk
 from mailfw.stores.index.ledger import SourceBusy
-from mailfw.stores.maildir.disk import Disk
 
 #: How long to wait for a lock.  Longer, and a few locked mailboxes would hold every thread of the store.
 PATIENCE = 5.0
@@ -18,19 +18,32 @@ PATIENCE = 5.0
 #: A lock untouched for so long was left by a program that died (Dovecot's MAILDIR_UIDLIST_LOCK_STALE_TIMEOUT).
 STALE = 120.0
 
-_HOST = socket.gethostname()
+#: How often, in seconds, the time of a file is set that locks are links to: theirs is the same.
+TOUCHED = 10.0
+
+#: What a file is called that locks are links to, before the host and the process it names.
+DRAFT = "mailfw-lock."
+
+_HOST = socket.gethostname().replace("/", "\\057") or "localhost"
 _held: set[str] = set()
+_drafts: dict[str, float] = {}
 
 
 @contextmanager
-def dotlock(disk: Disk, path: str) -> Iterator[None]:
-    """Hold the lock file `path`.  Blocks; raises `SourceBusy`.  Threads of one account must not compete for it."""
-    until = time.monotonic() + PATIENCE
-    while not _take(disk, path):
+def dotlock(disk: Disk, path: str, patience: float | None = None, drafts: str | None = None) -> Iterator[None]:
+    """
+    Hold the lock file `path`.  Blocks; raises `SourceBusy` when that takes longer than `patience`, `PATIENCE` if None.
+
+    A lock is a second link to a file in `drafts`, a directory of the same file system, kept for the next lock.
+    Threads of one account must not compete for a lock.
+    """
+    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    draft = f"{drafts or os.path.dirname(path)}/{DRAFT}{_HOST}.{os.getpid()}"  # noqa: PTH120 -- asked for each batch
+    while not _take(disk, path, draft):
         if _is_abandoned(path):
             with suppress(FileNotFoundError):
                 disk.unlink(path)
-        elif time.monotonic() > until:
+        elif time.monotonic() >= until:
             raise SourceBusy(path)
         else:
             time.sleep(0.01)
@@ -43,25 +56,42 @@ def dotlock(disk: Disk, path: str) -> Iterator[None]:
             disk.unlink(path)
 
 
-def _take(disk: Disk, path: str) -> bool:
+def _take(disk: Disk, path: str, draft: str) -> bool:
     """Link a file with our number to the lock's name: a lock says from its first moment whose it is."""
-    draft = f"{path}.{os.getpid()}"
     try:
-        descriptor = disk.create(draft)
-    except FileExistsError:  # of a process with our number that died
-        disk.unlink(draft)
-        descriptor = disk.create(draft)
-    try:
+        if time.monotonic() - _drafts.get(draft, -TOUCHED) > TOUCHED:
+            _refresh(disk, draft)
         try:
-            disk.write(descriptor, f"{os.getpid()}:{_HOST}".encode())
-        finally:
-            disk.close(descriptor)
-        disk.link(draft, path)
+            disk.link(draft, path)
+        except FileNotFoundError:  # swept, or the account was removed and made again
+            _make(disk, draft)
+            disk.link(draft, path)
     except FileExistsError:
         return False
-    finally:
-        disk.unlink(draft)
     return True
+
+
+def _refresh(disk: Disk, draft: str) -> None:
+    """See to it that no lock of ours looks as if it had been left long ago."""
+    if draft not in _drafts:
+        _make(disk, draft)
+        return
+    with suppress(FileNotFoundError):
+        os.utime(draft)
+        _drafts[draft] = time.monotonic()
+
+
+def _make(disk: Disk, draft: str) -> None:
+    with suppress(FileNotFoundError):  # of a process with our number that died
+        disk.unlink(draft)
+    descriptor = disk.create(draft)
+    try:
+        disk.write(descriptor, f"{os.getpid()}:{_HOST}".encode())
+        # A lock may be there after a power failure, and without its octets nobody could tell that it was left.
+        disk.sync(descriptor)
+    finally:
+        disk.close(descriptor)
+    _drafts[draft] = time.monotonic()
 
 
 def _is_abandoned(path: str) -> bool:
@@ -73,7 +103,7 @@ def _is_abandoned(path: str) -> bool:
     if age > STALE:
         return True
     process, _, host = holder.decode("ascii", "replace").partition(":")
-    if host.strip() != socket.gethostname() or not process.isdigit():
+    if host.strip() != _HOST or not process.isdigit():
         return False
     if int(process) == os.getpid():
         return path not in _held

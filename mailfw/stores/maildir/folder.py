@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from twisted.logger import Logger
 
+from mailfw.disk import Disk
 from mailfw.mail.mailbox import Flags, Item
-from mailfw.stores.index.ledger import Known, Numbered, Outdated, Survey
+from mailfw.stores.index.ledger import Known, Numbered, Survey
+from mailfw.stores.maildir.admission import Admission, Arrival
 from mailfw.stores.maildir.content import Octets, open_message
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.keywords import Keywords
 from mailfw.stores.maildir.names import (
     base_of,
@@ -34,33 +34,18 @@ T = TypeVar("T")
 LISTINGS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """
-    A file that comes into a folder: `bring` moves it to the path it is given, `undo` takes it back from there.
-
-    `notes` is what the UID list says of it besides its UID.
-    """
-
-    base: str
-    flags: Flags
-    bring: Callable[[str], None]
-    undo: Callable[[str], None]
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-
 class MaildirFolder:
     """
     The messages of one folder, by the part of their files' names that never changes.
 
     Calls that change anything never overlap; `open` may come at any time.  `new_validity` gives a UIDVALIDITY
-    to a folder without a usable list.
+    to a folder without a usable list; `root` is the account's maildir.
     """
 
-    def __init__(self, disk: Disk, directory: str, new_validity: Callable[[], int]) -> None:
+    def __init__(self, disk: Disk, directory: str, new_validity: Callable[[], int], root: str | None = None) -> None:
         self.disk = disk
         self.directory = directory
-        self.uidlist = UidList(disk, directory)
+        self.uidlist = UidList(disk, directory, root)
         self.keywords = Keywords(disk, directory)
         self._new_validity = new_validity
         self._names: dict[str, str] | None = None
@@ -250,33 +235,22 @@ class MaildirFolder:
         The lock is held throughout, so that no other program numbers them first.  Raises `Outdated` when one
         has given UIDs here since the last survey.
         """
-        with self.uidlist.lock():
-            if not self.uidlist.is_current():
-                raise Outdated(self.directory)
-            self._learn(flag for arrival in arrivals for flag in arrival.flags)
-            ours = self.is_as_surveyed()
-            names = {arrival.base: self._name(arrival) for arrival in arrivals}
-            done: list[Arrival] = []
-            try:
-                for arrival in arrivals:
-                    arrival.bring(self.path(names[arrival.base]))
-                    done.append(arrival)
-                self._sync({name[:3] for name in names.values()})
-                uids = self.uidlist.append([(arrival.base, arrival.notes) for arrival in arrivals])
-            except (OSError, KeyError):
-                for arrival in reversed(done):
-                    with suppress(OSError):
-                        arrival.undo(self.path(names[arrival.base]))
-                raise
-            self._note(names, ours)
-        return uids
+        admission = Admission(self, arrivals)
+        admission.begin()
+        try:
+            self.disk.sync_all(admission.paths, [self.directory])
+        except OSError:
+            admission.roll_back()
+            raise
+        return admission.commit()
 
-    def _name(self, arrival: Arrival) -> str:
-        """A message without flags is new to every program; one with flags has been seen by some."""
+    def name_for(self, arrival: Arrival) -> str:
+        """Return what a file is called here: without flags it is new to every program, with flags some have seen it."""
         letters = self.keywords.letters(arrival.flags)
         return "cur/" + with_letters(arrival.base, letters) if letters else f"new/{arrival.base}"
 
-    def _learn(self, flags: Iterable[str]) -> None:
+    def learn(self, flags: Iterable[str]) -> None:
+        """See to it that names can say these flags, as far as there are letters."""
         wanted = set(flags)
         if self.keywords.lacks(wanted):
             self.keywords.refresh()
@@ -287,7 +261,7 @@ class MaildirFolder:
         wanted = {flag for each in flags.values() for flag in each}
         if self.keywords.lacks(wanted):
             with self.uidlist.lock():
-                self._learn(wanted)
+                self.learn(wanted)
         ours = self.is_as_surveyed()
         names: dict[str, str] = {}
         touched: set[str] = set()
@@ -295,8 +269,9 @@ class MaildirFolder:
             with suppress(KeyError):
                 old, names[base] = self.reach(base, lambda name, each=each: self._reflag(name, each))  # type: ignore[misc] # mypy cannot infer a lambda with a default
                 touched |= {old[:3], names[base][:3]} if old != names[base] else set()
+        signature = Signature.of(self.directory) if ours else None
         self._sync(touched)
-        self._note(names, ours)
+        self.note(names, signature)
 
     def _reflag(self, name: str, flags: Flags) -> tuple[str, str]:
         letters = self._letters(flags, letters_of(name))
@@ -316,8 +291,9 @@ class MaildirFolder:
                 touched.add(self.reach(base, self._unlink)[:3])
             if self._names is not None:
                 self._names.pop(base, None)
+        signature = Signature.of(self.directory) if ours else None
         self._sync(touched)
-        self._note({}, ours)
+        self.note({}, signature)
 
     def _unlink(self, name: str) -> str:
         self.disk.unlink(self.path(name))
@@ -328,23 +304,23 @@ class MaildirFolder:
         for base in bases:
             if self._names is not None:
                 self._names.pop(base, None)
+        signature = Signature.of(self.directory) if ours else None
         self._sync({"cur", "new"})
-        self._note({}, ours)
+        self.note({}, signature)
 
     def _sync(self, subdirectories: Iterable[str]) -> None:
-        for subdirectory in sorted(subdirectories):
-            self.disk.sync_directory(f"{self.directory}/{subdirectory}")
+        self.disk.sync_all([self.path(each) for each in sorted(subdirectories)], [self.directory])
 
     def is_as_surveyed(self) -> bool:
         """Whether nobody has touched the folder's files since the last survey or our own last change."""
         return self._signature is not None and self._signature.is_same(Signature.of(self.directory))
 
-    def _note(self, names: Mapping[str, str], ours: bool) -> None:
-        """Remember our own change, so that it does not look like another program's."""
+    def note(self, names: Mapping[str, str], signature: Signature | None) -> None:
+        """Remember our own change, so that it does not look like another program's; None if others made some too."""
         if self._names is not None:
             self._names.update(names)
-        if ours:
-            self._signature = Signature.of(self.directory)
+        if signature is not None:
+            self._signature = signature
 
 
 def _renumbered(known: Known, entries: Mapping[str, Entry]) -> set[str]:

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from mailfw.disk import Disk
 from mailfw.mail.mailbox import Flags
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.names import FLAG_OF, LETTERS
 from mailfw.stores.maildir.signature import identity
 

@@ -14,10 +14,10 @@ from pathlib import Path as FilePath
 
 from twisted.logger import Logger
 
+from mailfw.disk import Disk
 from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
 from mailfw.mail.mailbox import INBOX, CreateMailbox, DeleteMailbox, Folder, MailboxEdit, Path, RenameMailbox
-from mailfw.stores.maildir import layout, subscriptions
-from mailfw.stores.maildir.disk import Disk
+from mailfw.stores.maildir import dotlock, layout, subscriptions
 from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.uidlist import UidList
 from mailfw.stores.maildir.uidvalidity import next_uid_validity
@@ -77,7 +77,8 @@ class MaildirRoot:
     def _sweep_drafts(self, directory: str) -> None:
         """Remove what was never finished in a folder: messages, and control files with a process number."""
         oldest = time.time() - ABANDONED
-        drafts = [*FilePath(directory, "tmp").glob("*"), *FilePath(directory).glob("dovecot-*.*[0-9]*")]
+        here = FilePath(directory)
+        drafts = [*here.glob("tmp/*"), *here.glob("dovecot-*.*[0-9]*"), *here.glob(f"{dotlock.DRAFT}*")]
         for draft in drafts:
             if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
                 self.disk.unlink(str(draft))
@@ -122,7 +123,7 @@ class MaildirRoot:
 
     def _open(self, directory: str) -> MaildirFolder:
         self._fill(directory)
-        return MaildirFolder(self.disk, directory, self.new_validity)
+        return MaildirFolder(self.disk, directory, self.new_validity, self.root)
 
     def new_validity(self) -> int:
         """Return a UIDVALIDITY that no folder here has had."""

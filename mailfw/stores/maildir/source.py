@@ -32,15 +32,16 @@ from typing import Any, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
+from mailfw.disk import Disk, full_is_no_space
 from mailfw.interfaces import IContent
+from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Staged, Survey
+from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Parcel, Staged, Survey
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets
-from mailfw.stores.maildir.depositor import Depositor, discard, draft_of, place
-from mailfw.stores.maildir.disk import Disk, full_is_no_space
+from mailfw.stores.maildir.depositor import Depositor, draft_of
 from mailfw.stores.maildir.names import NameMaker, email_id_of
 from mailfw.stores.maildir.root import MaildirRoot
 from mailfw.stores.maildir.staging import Draft
@@ -69,6 +70,7 @@ class MaildirSource:
         self._disk = disk or Disk()
         self._make_name = NameMaker().make
         self._accounts: OrderedDict[str, MaildirRoot] = OrderedDict()
+        self._depositor = Depositor(self._disk, self._account, self._make_name)
         # An append asks for what is remembered from its thread; an account must never have two roots.
         self._lock = threading.Lock()
 
@@ -183,25 +185,29 @@ class MaildirSource:
         return Staged(draft, received, mark, email_id_of(draft.base), whole)
 
     async def _write(self, draft: Draft, content: Any, received: int) -> Summary | None:
-        """A small message costs one visit to a thread."""
-        if content.size <= SMALL:
-            return await self._run(draft.write_whole, await _read(content, 0, content.size), received)
-        for offset in range(0, content.size, CHUNK):
-            await self._run(draft.write, await _read(content, offset, min(CHUNK, content.size - offset)))
+        """Write a message in one visit to a thread if that is enough."""
+        read_now = blocking_reader(content)
+        if read_now is not None:
+            return await self._run(_write_all, draft, read_now, content.size, received)
+        for offset in range(0, max(1, content.size), CHUNK):
+            await self._run(draft.write, await read_whole(content, offset, min(CHUNK, content.size - offset)))
         return await self._run(draft.finish, received)
 
-    def depositor(self, account: str) -> IDepositor | None:
+    def depositor(self) -> IDepositor:
         """Return what adds messages within one visit to a thread."""
-        return Depositor(self._disk, self._account(account), self._make_name)
+        return self._depositor
 
     async def discard(self, account: str, staged: Sequence[Staged]) -> None:
         """Remove files that are still in ``tmp/``."""
         if any(not draft_of(each).is_placed for each in staged):
-            await self._run(discard, staged)
+            await self._run(self._depositor.discard, staged)
 
     async def place(self, account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
         """Move staged files into a folder."""
-        return await self._run(place, self._account(account), folder, messages)
+        [placed] = await self._run(self._depositor.place, [Parcel(account, folder, messages)], None)
+        if isinstance(placed, Exception):
+            raise placed
+        return placed
 
     async def transfer(
         self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
@@ -241,6 +247,7 @@ class MaildirSource:
     async def close(self) -> None:
         """Let go of what is remembered."""
         self._accounts.clear()
+        self._disk.release()
 
 
 def _guarded(work: Callable[[], T]) -> T:
@@ -262,15 +269,10 @@ def _is_stale(maildir: MaildirRoot, folder: str, cursor: str | None) -> bool:
         return True
 
 
-async def _read(content: Any, offset: int, length: int) -> bytes:
-    """A content that ends before its size is a fault, and nothing of it may be kept."""
-    octets: bytes = await content.read(offset, length)
-    while len(octets) < length:
-        more = await content.read(offset + len(octets), length - len(octets))
-        if not more:
-            raise ValueError(f"a content of {content.size} octets ended at {offset + len(octets)}")
-        octets += more
-    return octets
+def _write_all(draft: Draft, read_now: BlockingRead, size: int, received: int) -> Summary | None:
+    for offset in range(0, max(1, size), CHUNK):
+        draft.write(read_whole_now(read_now, offset, min(CHUNK, size - offset)))
+    return draft.finish(received)
 
 
 def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from mailfw.disk import Disk, full_is_no_space, is_full
+from mailfw.mail.failure import NoSpace
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.maildir.disk import Disk, full_is_no_space
 from mailfw.stores.maildir.names import with_sizes
 
 #: What ext4 can keep, 34 bits; the index keeps every date.
@@ -19,9 +20,10 @@ class Draft:
     def __init__(self, disk: Disk, root: str, name: str, summarises: bool) -> None:
         self._disk = disk
         self._name = name
+        self.root = root
         self.path = f"{root}/tmp/{name}"  # noqa: S108 -- the maildir's own
         self.base = name
-        self.is_placed = False
+        self.is_synced = self.is_placed = False
         self._descriptor: int | None = None
         self._size = 0
         self._summariser = Summariser() if summarises else None
@@ -40,16 +42,26 @@ class Draft:
         """Date the file, wait until it is on stable storage, and return the summary if one was to be made."""
         with self._discarded_on_failure():
             assert self._descriptor is not None
-            self._disk.date(self._descriptor, min(max(received, _DATES[0]), _DATES[1]))
+            self._disk.date(self._descriptor, _kept_date(received))
             self._disk.sync(self._descriptor)
             self._close()
-            self.base = with_sizes(self._name, self._size)
-            return self._summariser.finish() if self._summariser is not None else None
+        self.base = with_sizes(self._name, self._size)
+        self.is_synced = True
+        return self._summariser.finish() if self._summariser is not None else None
 
-    def write_whole(self, octets: bytes, received: int) -> Summary | None:
-        """Write and finish at once."""
-        self.write(octets)
-        return self.finish(received)
+    def write_unsynced(self, octets: bytes, received: int) -> None:
+        """Write all of a message and date it; whoever asks sees to the syncing.  Raises `NoSpace`, as `write` does."""
+        try:
+            descriptor = self._descriptor = self._disk.create(self.path)
+            self._disk.write(descriptor, octets)
+            self._disk.date(descriptor, _kept_date(received))
+            self._close()
+        except BaseException as error:
+            self.discard()
+            if is_full(error):
+                raise NoSpace("the disk is full") from error
+            raise
+        self.base = with_sizes(self._name, len(octets))
 
     @contextmanager
     def _discarded_on_failure(self) -> Iterator[None]:
@@ -81,3 +93,7 @@ class Draft:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             self._disk.close(descriptor)
+
+
+def _kept_date(received: int) -> int:
+    return min(max(received, _DATES[0]), _DATES[1])

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path as FilePath
 
+from mailfw.disk import Disk
 from mailfw.mail import utf7
 from mailfw.mail.mailbox import INBOX, Path
 from mailfw.stores.maildir import layout
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.dotlock import dotlock
 
 NAME = "subscriptions"

@@ -10,8 +10,9 @@ from functools import partial
 
 from mailfw.mail.mailbox import Flags
 from mailfw.stores.index.ledger import Outdated
+from mailfw.stores.maildir.admission import Arrival
 from mailfw.stores.maildir.content import CHUNK, open_message
-from mailfw.stores.maildir.folder import Arrival, MaildirFolder
+from mailfw.stores.maildir.folder import MaildirFolder
 
 #: A key and a UID, or None for a message that is gone.
 Landed = tuple[str, int | None] | None

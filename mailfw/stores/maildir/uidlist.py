@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailfw.disk import Disk
 from mailfw.mail.mailbox import UID_LIMIT
-from mailfw.stores.maildir.disk import Disk
 from mailfw.stores.maildir.dotlock import dotlock
 from mailfw.stores.maildir.names import base_of
 from mailfw.stores.maildir.signature import identity, identity_of
@@ -90,17 +90,19 @@ class UidList:
     Keeps the header and the file's identity in memory, not the lines: those the index has.
     """
 
-    def __init__(self, disk: Disk, directory: str) -> None:
+    def __init__(self, disk: Disk, directory: str, drafts: str | None = None) -> None:
         self._disk = disk
         self._directory = directory
+        self._drafts = drafts
         self._path = f"{directory}/{NAME}"
         self._seen: tuple[int, int, int] | None = None
+        self._before = 0
         self.header: Header | None = None
         self.lines = 0
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self, patience: float | None = None) -> AbstractContextManager[None]:
         """Return the lock of the list, to be held while UIDs are given."""
-        return dotlock(self._disk, f"{self._path}.lock")
+        return dotlock(self._disk, f"{self._path}.lock", patience, self._drafts)
 
     def is_current(self) -> bool:
         """Whether nobody else has written to the file since we read or wrote it."""
@@ -141,29 +143,53 @@ class UidList:
         self.header = Header(uid_validity, 1, secrets.token_hex(16))
         self.replace({})
 
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return self._path
+
     def append(self, messages: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
         """Give UIDs to messages, in order; on stable storage when this returns."""
+        uids = self.add(messages)
+        try:
+            self._disk.sync_all([self._path], [self._directory])
+        except OSError:
+            self.take_back()
+            raise
+        return uids
+
+    def add(self, messages: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
+        """Give UIDs to messages, in order; whoever asks syncs the file, and tells nobody of them before."""
         assert self.header is not None
         first = self.header.uid_next
         uids = list(range(first, first + len(messages)))
         lines = [format_line(base, Entry(uid, notes)) for uid, (base, notes) in zip(uids, messages, strict=True)]
-        self._append("".join(lines).encode("utf-8", "surrogateescape"))
+        self._write("".join(lines).encode("utf-8", "surrogateescape"))
         self.header.uid_next = first + len(messages)
         self.lines += len(messages)
         return uids
 
-    def _append(self, octets: bytes) -> None:
+    def _write(self, octets: bytes) -> None:
         descriptor = self._disk.append(self._path)
         try:
             size = os.fstat(descriptor).st_size
             try:
                 self._disk.write(descriptor, octets)
-                self._disk.sync(descriptor)
             except OSError:
                 # Half a line would spoil the line that comes next.
                 self._disk.truncate(descriptor, size)
                 raise
+            self._before = size
             self._seen = identity_of(os.fstat(descriptor))
+        finally:
+            self._disk.close(descriptor)
+
+    def take_back(self) -> None:
+        """Undo the last `add`; the list is to be read again before it is used."""
+        self.header = None
+        descriptor = self._disk.append(self._path)
+        try:
+            self._disk.truncate(descriptor, self._before)
         finally:
             self._disk.close(descriptor)
 

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from mailfw.stores.maildir.disk import Disk
+from mailfw.disk import Disk
 
 NAME = "dovecot-uidvalidity"
 _MARKER = re.compile(re.escape(NAME) + r"\.([0-9a-f]{8})")

@@ -1,0 +1,176 @@
+"""Asking: the running server by its socket, or else the queue itself, which no server holds then."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pwd
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mailfw.commands.refusal import CommandRefused
+from mailfw.configuration import Configuration
+from mailfw.configuration.choices import Choices, read
+from mailfw.service.answers import VERSION
+from mailfw.service.control import reachable
+from mailfw.service.offline import offline
+from mailfw.service.ports import CannotStart
+
+Line = dict[str, Any]
+#: Octets that are sent at once.
+_CHUNK = 64 * 1024
+
+
+class TryLater(CommandRefused):
+    """It could not be done now."""
+
+
+def caller() -> str:
+    """Return who types the command, for the history of what it does."""
+    return str(os.getuid())
+
+
+def ask(
+    given: argparse.Namespace, request: Mapping[str, Any], tell: Callable[[Line], None], body: BinaryIO | None = None
+) -> None:
+    """
+    Have a request answered, and `tell` each line of the answer; `body` is a file of ``request["size"]`` octets.
+
+    Raises `CommandRefused` for an answer that is a refusal of the whole, `TryLater` for one that need not last.
+    """
+    _, configuration, choices = read(given.config, given.settings)
+    written = {"mailfw": VERSION, "by": caller(), **request}
+    connection = _connect(configuration.data)
+    if connection is None:
+        _become_owner(configuration.data)
+        _ask_offline(configuration, choices, written, tell, body)
+        return
+    with connection:
+        for line in _exchange(connection, written, body):
+            _pass_on(line, tell)
+
+
+def _pass_on(line: Line, tell: Callable[[Line], None]) -> None:
+    """Tell a line; a refusal that names no message is one of the whole."""
+    if "refused" in line and "id" not in line:
+        raise (TryLater if line.get("temporary") else CommandRefused)(line["refused"])
+    tell(line)
+
+
+# ---------------------------------------------------------------- a server that runs
+
+
+def _connect(data: Path) -> socket.socket | None:
+    """Return a connection to the server, None where none listens."""
+    if not data.is_dir():
+        raise CommandRefused(f"{data}: there is no such directory, so no server has run with this configuration")
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        with reachable(data / "control.sock") as path:
+            connection.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    except OSError as reason:
+        connection.close()
+        raise CommandRefused(
+            f"{data / 'control.sock'}: {reason.strerror}; only the user that mailfw runs as may ask it"
+        )
+    return connection
+
+
+def _exchange(connection: socket.socket, request: Mapping[str, Any], body: BinaryIO | None) -> Iterator[Line]:
+    """Send a request and yield the lines of the answer.  Raises `TryLater` where the server stops meanwhile."""
+    try:
+        _send(connection, request, body)
+        with connection.makefile("rb") as answer:
+            for raw in answer:
+                line: Line = json.loads(raw)
+                if line.get("end"):
+                    return
+                yield line
+    except OSError as reason:
+        raise TryLater(f"the server went away: {reason.strerror}")
+    raise TryLater("the server went away before it had answered")
+
+
+def _send(connection: socket.socket, request: Mapping[str, Any], body: BinaryIO | None) -> None:
+    try:
+        connection.sendall(json.dumps(request).encode("ascii") + b"\r\n")
+        while body is not None and (octets := body.read(_CHUNK)):
+            connection.sendall(octets)
+    except BrokenPipeError:
+        return  # it has answered already, and reads no more
+
+
+# ---------------------------------------------------------------- no server
+
+
+class FileBody:
+    """A message in a file, for a queue that is worked on in this process."""
+
+    def __init__(self, file: BinaryIO | None) -> None:
+        self._file = file
+
+    async def read_into(self, sink: Callable[[bytes], Awaitable[None]], length: int) -> None:
+        """Pass `length` octets on."""
+        while length and self._file is not None and (octets := self._file.read(min(length, _CHUNK))):
+            length -= len(octets)
+            await sink(octets)
+
+
+def _become_owner(data: Path) -> None:
+    """Work as the user whose files these are: a file of root's in between would keep the server from starting."""
+    status = data.stat()
+    if os.geteuid() == 0 and status.st_uid != 0:
+        user = pwd.getpwuid(status.st_uid)
+        os.initgroups(user.pw_name, status.st_gid)
+        os.setgid(status.st_gid)
+        os.setuid(status.st_uid)
+
+
+def _ask_offline(
+    configuration: Configuration,
+    choices: Choices,
+    request: Mapping[str, Any],
+    tell: Callable[[Line], None],
+    body: BinaryIO | None,
+) -> None:
+    async def answer(reactor: Any) -> None:
+        async with offline(configuration, choices, reactor) as answers:
+            async for line in answers.answer(request, FileBody(body)):
+                _pass_on(line, tell)
+
+    try:
+        in_reactor(answer)
+    except CannotStart as refused:
+        raise TryLater(str(refused).removeprefix("mailfw: "))
+
+
+def in_reactor(work: Callable[[Any], Any]) -> None:
+    """Run a coroutine function with the reactor, to its end, and raise what it raises."""
+    from twisted.internet import reactor as imported
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    reactor: Any = imported
+    results: list[Any] = []
+
+    def begin() -> None:
+        Deferred.fromCoroutine(work(reactor)).addBoth(results.append).addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not results:
+        raise KeyboardInterrupt
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+
+
+def remark(text: str) -> None:
+    """Say something that is not the command's result."""
+    print(f"mailfw: {text}", file=sys.stderr)

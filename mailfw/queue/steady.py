@@ -1,0 +1,33 @@
+"""The time that the queue goes by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.base import ReactorBase
+
+
+def steady_clock(reactor: Any) -> Callable[[], float]:
+    """
+    Return a clock of seconds since the epoch that nobody can set.
+
+    Lives of messages are in the time of the day, which has to survive a restart; but when somebody sets the machine's
+    clock a week ahead, no message has become a week older.  So it goes by the time of day at the start, and from then
+    on by what has passed, sleep included.  A reactor whose time is pretended has one clock for both.
+    """
+    if not isinstance(reactor, ReactorBase):
+        seconds: Callable[[], float] = reactor.seconds
+        return seconds
+    return elapsing(time.time(), _passed)
+
+
+def elapsing(start: float, passed: Callable[[], float]) -> Callable[[], float]:
+    """Return a clock that was at `start` now."""
+    shift = start - passed()
+    return lambda: passed() + shift
+
+
+def _passed() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

@@ -1,0 +1,109 @@
+"""
+The socket by which the console commands reach a running server.
+
+A request is one line of JSON, behind it the message that it may bring; the answer is a line for each result and one
+with ``end``.  Who may open the socket, its owner alone, may ask anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+
+from mailfw.service.answers import Answers
+from mailfw.service.ports import CannotStart
+from mailfw.wire.limits import ConnectionLimits
+from mailfw.wire.protocol import SessionFactory
+from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
+
+log = Logger()
+
+#: Octets of a request: so many ids, or recipients.
+REQUEST_LIMIT = 1024 * 1024
+#: Seconds of patience with a command that says nothing.
+_PATIENCE = 60.0
+#: Commands at one time.
+_AT_ONCE = 100
+#: Octets of a socket's path that every system takes (unix(7): 108, on BSD 104).
+_PATH_LIMIT = 100
+
+
+class Control:
+    """Listens while the server runs; `listen` once the queue can be worked on, `close` before it cannot."""
+
+    def __init__(self, *, data: Path, reactor: Any, answers: Answers) -> None:
+        self._path = data / "control.sock"
+        self._reactor = reactor
+        self._answers = answers
+        busy = _encode({"refused": "the server is busy with other commands, or stops", "temporary": True})
+        self._factory = SessionFactory(self._session, reactor, busy, ConnectionLimits(_AT_ONCE))
+        self._port: Any = None
+        self._held = contextlib.ExitStack()
+
+    def listen(self) -> None:
+        """Open the socket; one that a killed server has left is replaced.  Raises `CannotStart`."""
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        before = os.umask(0o077)  # nobody else may connect before the mode is right
+        try:
+            path = self._held.enter_context(reachable(self._path))
+            self._port = self._reactor.listenUNIX(path, self._factory, mode=0o600, wantPID=False)
+        except (CannotListenError, OSError) as reason:
+            raise CannotStart(f"{self._path}: {getattr(reason, 'socketError', reason)}")
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        """Take no more requests, and finish those under way."""
+        if self._port is None:
+            return
+        port, self._port = self._port, None
+        with contextlib.suppress(FileNotFoundError):  # Twisted removes it, and somebody may have done so before
+            await maybeDeferred(port.stopListening)
+        self._held.close()
+        await self._factory.shut_down()
+
+    async def _session(self, stream: Stream) -> None:
+        stream.timeout = _PATIENCE
+        try:
+            request = json.loads(await stream.read_line(REQUEST_LIMIT, idle=True))
+        except (LineTooLong, ValueError, RecursionError):
+            stream.write(_encode({"refused": "this is no request of a mailfw command"}))
+            return
+        except (TimedOut, ShuttingDown):
+            return
+        try:
+            async for line in self._answers.answer(request, stream):
+                stream.write(_encode(line))
+                await stream.drain()
+        except (Disconnected, TimedOut):
+            return
+        except Exception:
+            log.failure("A command could not be done")
+            stream.write(_encode({"refused": "a fault of the server: see its log", "temporary": True}))
+        stream.write(_encode({"end": True}))
+
+
+def _encode(line: object) -> bytes:
+    return json.dumps(line, separators=(",", ":")).encode("ascii") + b"\r\n"
+
+
+@contextlib.contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """Give a socket's path as one that is short enough for the system."""
+    if len(os.fsencode(path)) <= _PATH_LIMIT:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,62 @@
+"""The plug-ins that answer questions, and the facts they may know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mailfw.accounts.names import default_domain
+from mailfw.accounts.portal import account_list
+from mailfw.configuration import Configuration
+from mailfw.configuration.choices import Choices
+from mailfw.interfaces import IAccountList, IDeliveryPolicy, IDirectory, IRouter
+from mailfw.plugins import PluginRefused
+from mailfw.policies.pipeline import Link, Pipeline
+from mailfw.queue.rewriting import ReturningDirectory, SenderRewriting
+from mailfw.routing.table import RouteRefused, RoutingTable, read_table
+from mailfw.site import Site
+
+
+def site_of(configuration: Configuration, reactor: Any) -> Site:
+    """Return what plug-ins may know."""
+    return Site(configuration.hostname, frozenset(configuration.domains), configuration.data, reactor)
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """
+    Whoever is asked before there is a message to keep.
+
+    `directory` knows the addresses that `rewriting` made for forwarded mail as ours.
+    """
+
+    checkers: Sequence[Any]
+    accounts: Sequence[IAccountList]
+    directory: IDirectory
+    rewriting: SenderRewriting
+    table: RoutingTable
+    router: IRouter
+    policies: IDeliveryPolicy
+
+
+def make_judges(configuration: Configuration, choices: Choices, site: Site, checkers: Sequence[Any] = ()) -> Judges:
+    """
+    Make them; nothing is written by it, so that a configuration can be tried.
+
+    Raises `PluginRefused`, for a rule of routing that cannot be read too.
+    """
+    checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
+    domain = default_domain(site)
+    accounts = [found for each in checkers if (found := account_list(each, site.reactor, domain)) is not None]
+    rewriting = SenderRewriting(site)
+    directory = ReturningDirectory(choices.directory.make(site=site, accounts=accounts), rewriting)
+    try:
+        table = read_table(configuration.relay, configuration.route)
+    except RouteRefused as reason:
+        raise PluginRefused(str(reason)) from reason
+    router = choices.router.make(site=site, directory=directory, table=table)
+    links = [
+        Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy
+    ]
+    return Judges(checkers, accounts, directory, rewriting, table, router, Pipeline(links, site.reactor))

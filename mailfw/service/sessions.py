@@ -1,0 +1,178 @@
+"""A session factory for each service that speaks a mail protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.cred.portal import Portal
+
+from mailfw import __version__
+from mailfw.accounts.attempts import LoginAttempts
+from mailfw.allowance import Allowance
+from mailfw.configuration import Configuration
+from mailfw.imap.factory import IMAPSettings, imap_factory
+from mailfw.mail.envelope import Service
+from mailfw.network import Networks
+from mailfw.pop3.factory import POP3Settings, pop3_factory
+from mailfw.service.judges import Judges
+from mailfw.service.post import Post
+from mailfw.smtp.factory import Load, SMTPSettings, smtp_factory
+from mailfw.tls.certificates import Certificates
+from mailfw.wire.limits import ConnectionLimits
+from mailfw.wire.protocol import SessionFactory
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the sessions work with."""
+
+    configuration: Configuration
+    certificates: Certificates
+    portal: Portal
+    judges: Judges
+    post: Post
+    attempts: LoginAttempts
+    load: Load
+    mistakes: Allowance
+    reactor: Any
+
+    def tls(self, name: str) -> Any:
+        """Return the context factory of a service; users may show certificates of the authorities we know."""
+        return self.certificates.for_clients() if name in FOR_USERS else self.certificates
+
+    def limits(self, patience: float | None = None) -> ConnectionLimits:
+        """Return the bounds of one service; `patience` with silent clients while connections run short."""
+        limits = self.configuration.limits
+        return ConnectionLimits(
+            limits.connections,
+            limits.connections_per_address,
+            limits.connections_per_minute,
+            trusted(self.configuration),
+            limits.stress,
+            patience,
+        )
+
+
+def trusted(configuration: Configuration) -> Networks:
+    """Return the networks that bounds for strangers do not concern."""
+    trust = configuration.trust
+    return Networks(trust.unlimited + trust.relay + trust.xclient)
+
+
+#: Services whose connections begin with a TLS handshake.
+IMPLICIT_TLS = frozenset({"submissions", "imaps", "pop3s"})
+#: Services that users log in to.
+FOR_USERS = frozenset({"submission", "submissions", "imap", "imaps", "pop3", "pop3s"})
+#: Services of mail being handed to us, and what the protocol calls them.
+RECEIVING = {
+    "smtp": Service.SMTP,
+    "submission": Service.SUBMISSION,
+    "submissions": Service.SUBMISSION,
+    "lmtp": Service.LMTP,
+}
+
+
+def make_sessions(parts: Parts) -> dict[str, SessionFactory]:
+    """Return a factory for each service that speaks a mail protocol; one that nobody listens with costs nothing."""
+    locked: set[str] = set()  # POP3 locks a maildrop, whichever port the other session came in by
+    sessions = {name: _smtp(parts, name) for name in RECEIVING}
+    sessions |= {name: _imap(parts, name) for name in ("imap", "imaps")}
+    sessions |= {name: _pop3(parts, name, locked) for name in ("pop3", "pop3s")}
+    return sessions
+
+
+def _start_tls(parts: Parts, name: str) -> Any:
+    return None if name in IMPLICIT_TLS else parts.tls(name)
+
+
+def _smtp(parts: Parts, name: str) -> SessionFactory:
+    return smtp_factory(
+        smtp_settings(parts, name),
+        intake=parts.post.intake,
+        directory=parts.judges.directory,
+        router=parts.judges.router,
+        policies=parts.judges.policies,
+        portal=parts.portal,
+        clock=parts.reactor,
+        limits=parts.limits(parts.configuration.limits.smtp_timeout_under_stress),
+        attempts=parts.attempts,
+        load=parts.load,
+        mistakes=parts.mistakes,
+        etrn=parts.post.etrn,
+    )
+
+
+def smtp_settings(parts: Parts, name: str) -> SMTPSettings:
+    """Return what one listener of mail is told."""
+    configuration, limits = parts.configuration, parts.configuration.limits
+    trust, extensions = configuration.trust, configuration.extensions
+    return SMTPSettings(
+        configuration.hostname,
+        RECEIVING[name],
+        max_size=limits.message_size,
+        max_recipients=limits.recipients,
+        max_messages=limits.messages_per_connection,
+        header_size=limits.header_size,
+        header_fields=limits.header_fields,
+        allow_plaintext_auth=configuration.allow_plaintext_auth,
+        mechanisms=configuration.mechanisms,
+        login_attempts=limits.login_attempts,
+        tls=_start_tls(parts, name),
+        send_as=trust.send_as,
+        send_as_any=frozenset(each.lower() for each in trust.send_as_any),
+        relay=Networks(trust.relay) if name == "smtp" else Networks(),
+        xclient=Networks(trust.xclient),
+        exempt=trusted(configuration),
+        vrfy=trust.vrfy,
+        soft_errors=limits.soft_errors,
+        hard_errors=limits.hard_errors,
+        error_delay=limits.error_delay,
+        junk_commands=limits.junk_commands,
+        command_line=limits.command_line,
+        timeout=limits.smtp_timeout,
+        minimum_rate=limits.minimum_rate,
+        greeting_delay=limits.greeting_delay,
+        strict_pipelining=limits.strict_pipelining,
+        longest_hold=extensions.longest_hold,
+        shortest_deliver_by=extensions.shortest_deliver_by,
+        priority_policy=extensions.priority_policy,
+        no_soliciting=extensions.no_soliciting,
+    )
+
+
+def _imap(parts: Parts, name: str) -> SessionFactory:
+    settings = IMAPSettings(
+        parts.configuration.hostname,
+        tls=_start_tls(parts, name),
+        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
+        append_limit=parts.configuration.limits.message_size,
+        version=__version__,
+        mechanisms=parts.configuration.mechanisms,
+    )
+    return imap_factory(
+        settings,
+        portal=parts.portal,
+        open_draft=parts.post.intake.open_draft,
+        clock=parts.reactor,
+        limits=parts.limits(),
+        attempts=parts.attempts,
+    )
+
+
+def _pop3(parts: Parts, name: str, locked: set[str]) -> SessionFactory:
+    settings = POP3Settings(
+        parts.configuration.hostname,
+        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
+        tls=_start_tls(parts, name),
+        timeout=parts.configuration.limits.pop3_timeout,
+        mechanisms=parts.configuration.mechanisms,
+    )
+    return pop3_factory(
+        settings,
+        portal=parts.portal,
+        clock=parts.reactor,
+        limits=parts.limits(),
+        in_use=locked,
+        attempts=parts.attempts,
+    )

@@ -1,0 +1,1 @@
+"""Where the queue is kept until nothing is left to do."""
