@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,8 +91,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def mailfw(home: Path, *settings: str, smtp: bool = True, imap: bool = True) -> Iterator[Peer]:
-    """Run mailfw with the maildir store; accounts are USERS at DOMAIN."""
+def mailfw(
+    home: Path, *settings: str, smtp: bool = True, imap: bool = True, users: Sequence[str] = USERS
+) -> Iterator[Peer]:
+    """Run mailfw with the maildir store; accounts are `users` at DOMAIN."""
     home.mkdir(parents=True, exist_ok=True)
     ports = {"smtp": free_port(), "imap": free_port(), "pop3": free_port()}
     data = home / "data"
@@ -108,7 +110,7 @@ def mailfw(home: Path, *settings: str, smtp: bool = True, imap: bool = True) -> 
     ]
     options = [argument for setting in chosen for argument in ("--set", setting)]
     console = str(Path(sys.executable).with_name("mailfw"))
-    for user in USERS:
+    for user in users:
         subprocess.run(
             [console, *options, "user", "add", f"{user}@{DOMAIN}"],
             input=PASSWORD.encode() + b"\n",
@@ -141,14 +143,16 @@ myhostname = mail.{domain}
 mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-maillog_file =
+maillog_file = {home}/maillog
+maillog_file_prefixes = {home}
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {home}/mail
 virtual_mailbox_maps = inline:{{ {users} }}
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1
-smtpd_relay_restrictions = reject_unauth_destination
+mynetworks = 127.0.0.0/8
+smtpd_relay_restrictions = permit_mynetworks, reject_unauth_destination
 smtpd_client_connection_count_limit = 0
 default_process_limit = 100
 alias_maps =
@@ -160,7 +164,7 @@ meta_directory = /etc/postfix
 """
 
 _POSTFIX_SERVICES = """\
-127.0.0.1:{port} inet n - n - - smtpd
+127.0.0.1:{port} inet n - n - 250 smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -187,7 +191,7 @@ postlog unix-dgram n - n - 1 postlogd
 
 
 @contextlib.contextmanager
-def postfix(home: Path, more: str = "") -> Iterator[Peer]:
+def postfix(home: Path, more: str = "", users: Sequence[str] = USERS) -> Iterator[Peer]:
     """Run Debian's Postfix with its own queue, delivering to maildirs by virtual(8); `more` is put into its main.cf."""
     import grp
     import pwd
@@ -198,10 +202,9 @@ def postfix(home: Path, more: str = "") -> Iterator[Peer]:
     shutil.chown(home / "mail", owner.pw_uid, owner.pw_gid)
     shutil.chown(home / "lib", "postfix", grp.getgrgid(pwd.getpwnam("postfix").pw_gid).gr_name)
     port = free_port()
-    users = ", ".join(f"{{ {user}@{DOMAIN} = {user}/ }}" for user in USERS)
+    boxes = ", ".join(f"{{ {user}@{DOMAIN} = {user}/ }}" for user in users)
     (home / "config" / "main.cf").write_text(
-        _POSTFIX_MAIN.format(home=home, domain=DOMAIN, users=users, uid=owner.pw_uid, gid=owner.pw_gid)
-        + more
+        _POSTFIX_MAIN.format(home=home, domain=DOMAIN, users=boxes, uid=owner.pw_uid, gid=owner.pw_gid) + more
     )
     (home / "config" / "master.cf").write_text(_POSTFIX_SERVICES.format(port=port))
     log = (home / "log").open("wb")

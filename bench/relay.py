@@ -1,22 +1,17 @@
 """
 Handing mail on: to Postfix's smtp-sink, which takes all and keeps nothing.
 
-Run ``python -m bench.relay [--rounds 3]`` with Debian's postfix installed, and as root for ``--whole``.  The first table is the
-courier by itself, with connections that are used again and without; the second, with ``--whole``, is mailfw beside
-Postfix: messages accepted, kept in the queue, and handed on until it is empty.
+Run ``python -m bench.relay [--rounds 3]`` as root with Debian's postfix installed.  It measures the courier by itself,
+with connections that are used again and without; `bench.smtp` has the whole way through the queue.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
-import re
-import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +19,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 
 from bench.measure import Results
-from bench.peers import DOMAIN, Peer, free_port, mailfw, postfix
-from bench.smtp import load
+from bench.peers import DOMAIN, free_port
 from mailfw.couriers.relay import RelayCourier
 from mailfw.couriers.settings import DeliverySettings
 from mailfw.interfaces import IDraft
@@ -112,69 +106,6 @@ async def reuse(rounds: int, results: Results) -> None:
                     results.note(f"{name}, CPU", who, cpu, "µs a message", "less")
 
 
-# ---------------------------------------------------------------- accepted, queued, handed on
-
-
-@contextlib.contextmanager
-def _counting_sink() -> Iterator[tuple[int, Callable[[], int]]]:
-    """Run a sink that writes what it counts; yield its port and what it has counted."""
-    with tempfile.TemporaryFile() as output:
-        port = free_port()
-        command = ["/usr/sbin/smtp-sink", "-c", "-u", "nobody", f"127.0.0.1:{port}", "500"]
-        process = subprocess.Popen(command, stdout=output)
-
-        def counted() -> int:
-            output.seek(0)
-            return max((int(found) for found in re.findall(rb"mesg=(\d+)\r", output.read())), default=0)
-
-        try:
-            time.sleep(0.3)
-            yield port, counted
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def whole(rounds: int, count: int, results: Results) -> None:
-    """Send messages to each server, and wait until all of them are at the sink."""
-    for number in range(rounds):
-        for name in ("mailfw", "Postfix"):
-            home = Path(tempfile.mkdtemp(prefix="bench-relay-"))
-            home.chmod(0o755)
-            try:
-                with _counting_sink() as (port, counted), _server(name, home, port) as peer:
-                    _one_round(peer, count, counted, results)
-            finally:
-                shutil.rmtree(home, ignore_errors=True)
-            print(f"round {number + 1}: {name} done", flush=True)
-
-
-@contextlib.contextmanager
-def _server(name: str, home: Path, port: int) -> Iterator[Peer]:
-    if name == "mailfw":
-        route = f'route=[{{recipients=["{DOMAIN}"], to="smtp://127.0.0.1:{port}?tls=none"}}]'
-        with mailfw(home, route, imap=False) as peer:
-            yield peer
-        return
-    more = f"virtual_mailbox_domains =\nrelay_domains = {DOMAIN}\nrelay_transport = smtp:[127.0.0.1]:{port}\n"
-    with postfix(home, more) as peer:
-        yield peer
-
-
-def _one_round(peer: Peer, count: int, counted: Callable[[], int], results: Results) -> None:
-    cpu, began = peer.cpu_seconds(), time.perf_counter()
-    took, _ = asyncio.run(load(peer.ports["smtp"], count, SESSIONS, count // SESSIONS))
-    until = time.perf_counter() + 300
-    while counted() < count and time.perf_counter() < until:
-        time.sleep(0.02)
-    if counted() < count:
-        raise RuntimeError(f"{peer.name} has handed on {counted()} of {count}")
-    emptied = time.perf_counter() - began
-    results.note("2 KB accepted", peer.name, count / took, "messages/s")
-    results.note("2 KB accepted, queued, handed on", peer.name, count / emptied, "messages/s")
-    results.note("CPU", peer.name, (peer.cpu_seconds() - cpu) / count * 1000, "s for 1,000", "less")
-
-
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine on the reactor, to its end."""
     failures: list[Any] = []
@@ -193,16 +124,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=4000)
-    parser.add_argument("--whole", action="store_true", help="mailfw beside Postfix, as root")
     options = parser.parse_args()
     results = Results()
-    if options.whole:
-        whole(options.rounds, options.messages, results)
-        print(results.table("mailfw", "Postfix"))
-    else:
-        run(reuse(options.rounds, results))
-        print(results.table("reused", "one each"))
+    run(reuse(options.rounds, results))
+    print(results.table("reused", "one each"))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,9 @@ POINTS: Mapping[str, Point] = {
     "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory", "table")),
     "resolver": Point("mailfw.interfaces.IResolver", "who asks the DNS"),
     "courier": Point(
-        "mailfw.interfaces.ICourier", "how it gets there", ("site", "directory", "store", "hops", "open_draft", "delivery")
+        "mailfw.interfaces.ICourier",
+        "how it gets there",
+        ("site", "directory", "store", "hops", "open_draft", "delivery"),
     ),
     "store": Point("mailfw.interfaces.IMailStore", "where mail is kept"),
     "source": Point("mailfw.interfaces.IMessageSource", "where messages are kept, indexed by mailfw"),

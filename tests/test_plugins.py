@@ -16,6 +16,7 @@ from zope.interface import classImplements, implementer
 from mailfw import plugins
 from mailfw.interfaces import IRouter
 from mailfw.mail.address import Address
+from mailfw.mail.route import Route
 from mailfw.plugins import POINTS, Plugin, PluginRefused, describe_options, find, installed, interface_of, resolve
 from mailfw.site import Site
 
@@ -38,8 +39,8 @@ class Everywhere:
     ) -> None:
         self.given = (site, courier, tries, share, strict, hosts, where)
 
-    async def route(self, recipient: Address) -> str | None:
-        return "relay"
+    async def route(self, sender: Address | None, recipient: Address) -> Route:
+        return Route("relay")
 
 
 class Nowhere:

@@ -12,9 +12,6 @@ from typing import Any
 from mailfw.configuration.choices import read
 from mailfw.configuration.source import Place, Source
 from mailfw.mail.destination import without_password
-from mailfw.options import check_endpoints
-from mailfw.service.first_start import check_certificates
-from mailfw.service.judges import make_judges, site_of
 
 
 def add_parsers(families: Any) -> None:
@@ -28,6 +25,10 @@ def add_parsers(families: Any) -> None:
 def check(given: argparse.Namespace) -> int:
     """Say whether the configuration is right: keys, endpoints, certificates, and plug-ins but stores and couriers."""
     from twisted.internet import reactor
+
+    from mailfw.options import check_endpoints
+    from mailfw.service.first_start import check_certificates
+    from mailfw.service.judges import make_judges, site_of
 
     source, configuration, choices = read(given.config, given.settings)
     check_endpoints(source, configuration)

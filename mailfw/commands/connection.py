@@ -1,4 +1,8 @@
-"""Asking: the running server by its socket, or else the queue itself, which no server holds then."""
+"""
+Asking: the running server by its socket, or else the queue itself, which no server holds then.
+
+What a server is made of is imported only in the second case: whoever sends mail from a script should not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +16,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mailfw.commands.language import SOCKET, VERSION, reachable
 from mailfw.commands.refusal import CommandRefused
-from mailfw.configuration import Configuration
-from mailfw.configuration.choices import Choices, read
-from mailfw.service.answers import VERSION
-from mailfw.service.control import reachable
-from mailfw.service.offline import offline
-from mailfw.service.ports import CannotStart
+from mailfw.configuration import Configuration, Source
+from mailfw.configuration.reading import configure
 
 Line = dict[str, Any]
 #: Octets that are sent at once.
@@ -34,6 +35,11 @@ def caller() -> str:
     return str(os.getuid())
 
 
+def configuration_of(given: argparse.Namespace) -> Configuration:
+    """Read the configuration, without looking for the plug-ins that it names.  Raises `ConfigurationRefused`."""
+    return configure(Source.read(given.config, given.settings))
+
+
 def ask(
     given: argparse.Namespace, request: Mapping[str, Any], tell: Callable[[Line], None], body: BinaryIO | None = None
 ) -> None:
@@ -42,12 +48,11 @@ def ask(
 
     Raises `CommandRefused` for an answer that is a refusal of the whole, `TryLater` for one that need not last.
     """
-    _, configuration, choices = read(given.config, given.settings)
+    data = configuration_of(given).data
     written = {"mailfw": VERSION, "by": caller(), **request}
-    connection = _connect(configuration.data)
+    connection = _connect(data)
     if connection is None:
-        _become_owner(configuration.data)
-        _ask_offline(configuration, choices, written, tell, body)
+        _ask_offline(given, written, tell, body)
         return
     with connection:
         for line in _exchange(connection, written, body):
@@ -70,16 +75,14 @@ def _connect(data: Path) -> socket.socket | None:
         raise CommandRefused(f"{data}: there is no such directory, so no server has run with this configuration")
     connection = socket.socket(socket.AF_UNIX)
     try:
-        with reachable(data / "control.sock") as path:
+        with reachable(data / SOCKET) as path:
             connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
         return None
     except OSError as reason:
         connection.close()
-        raise CommandRefused(
-            f"{data / 'control.sock'}: {reason.strerror}; only the user that mailfw runs as may ask it"
-        )
+        raise CommandRefused(f"{data / SOCKET}: {reason.strerror}; only the user that mailfw runs as may ask it")
     return connection
 
 
@@ -134,12 +137,15 @@ def _become_owner(data: Path) -> None:
 
 
 def _ask_offline(
-    configuration: Configuration,
-    choices: Choices,
-    request: Mapping[str, Any],
-    tell: Callable[[Line], None],
-    body: BinaryIO | None,
+    given: argparse.Namespace, request: Mapping[str, Any], tell: Callable[[Line], None], body: BinaryIO | None
 ) -> None:
+    from mailfw.configuration.choices import read
+    from mailfw.service.offline import offline
+    from mailfw.service.ports import CannotStart
+
+    _, configuration, choices = read(given.config, given.settings)
+    _become_owner(configuration.data)  # last, for it may not be able to read what we are made of
+
     async def answer(reactor: Any) -> None:
         async with offline(configuration, choices, reactor) as answers:
             async for line in answers.answer(request, FileBody(body)):

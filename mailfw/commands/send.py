@@ -9,11 +9,10 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from mailfw.commands.connection import Line, ask
+from mailfw.commands.connection import Line, ask, configuration_of
 from mailfw.commands.refusal import CommandRefused
 from mailfw.commands.submission import read_message, recipients_of
 from mailfw.configuration import Configuration
-from mailfw.configuration.choices import read
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ def send(given: argparse.Namespace) -> int:
 
 def hand_over(given: argparse.Namespace, letter: Letter, source: BinaryIO) -> str:
     """Put a message into the queue and return its name there.  Raises `CommandRefused`."""
-    _, configuration, _ = read(given.config, given.settings)
+    configuration = configuration_of(given)
     sender = _sender(letter, configuration)
     author = f'"{_quotable(letter.name)}" <{sender}>' if letter.name else sender
     message = read_message(

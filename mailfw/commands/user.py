@@ -11,7 +11,6 @@ from typing import Any
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import read
-from mailfw.service.judges import site_of
 
 
 def add_parsers(families: Any) -> None:
@@ -69,6 +68,8 @@ def list_accounts(given: argparse.Namespace) -> int:
 def _accounts(given: argparse.Namespace) -> tuple[Configuration, Any]:
     """Return the first of the configured checkers that can be edited."""
     from twisted.internet import reactor
+
+    from mailfw.service.judges import site_of
 
     _, configuration, choices = read(given.config, given.settings)
     site = site_of(configuration, reactor)

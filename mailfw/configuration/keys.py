@@ -238,7 +238,9 @@ class Delivery:
     dane: bool = _key("Do as TLSA records say, where a trusted resolver vouches for them (RFC 7672).", True)
     tls_reports: bool = _key("Tell other domains once a day how TLS to them went, if they ask for it (RFC 8460).", True)
     tls_reports_contact: str = _key("The address those reports name; postmaster@ our first domain if empty.", "")
-    authorities: Path | None = _key("A PEM file of certificate authorities to believe; the system's if not given.", None)
+    authorities: Path | None = _key(
+        "A PEM file of certificate authorities to believe; the system's if not given.", None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

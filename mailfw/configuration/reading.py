@@ -188,7 +188,8 @@ def _value(source: Source, place: Place, value: Any, wanted: Any, default: Any) 
         return _table(source, place, value, default)
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is tuple and dataclasses.is_dataclass(arguments[0]):
-        entry: Any = arguments[0]()
+        kind: Any = arguments[0]
+        entry = kind()
         return tuple(_table(source, (*place, n), each, entry) for n, each in enumerate(_tables(source, place, value)))
     if origin is tuple:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):

@@ -18,13 +18,38 @@ from mailfw.wire.client import Dialer, NotConnected
 
 log = Logger()
 
-#: Seconds for which a host whose TLS does not work is talked to without.
-IN_CLEAR_TIME = 3600.0
+#: Seconds for which what a host cannot do is remembered.
+LESSON_TIME = 3600.0
+#: Hosts of which that is remembered.
+_MOST_LESSONS = 1000
+
+
+class Lessons:
+    """What some hosts have promised and could not do; it is forgotten after a while."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._until: dict[Hop, float] = {}
+
+    def learn(self, hop: Hop) -> None:
+        """Remember a host, and forget the one that has been known for longest where there are too many."""
+        self._until.pop(hop, None)
+        if len(self._until) >= _MOST_LESSONS:
+            del self._until[next(iter(self._until))]
+        self._until[hop] = self._now() + LESSON_TIME
+
+    def __contains__(self, hop: Hop) -> bool:
+        return self._until.get(hop, 0.0) > self._now()
 
 
 @dataclass(slots=True)
 class Surroundings:
-    """What all hosts' connections share; `idle` counts those that wait for a message, `useless` hears of hosts."""
+    """
+    What all hosts' connections share.
+
+    `useless` hears of hosts that cannot be reached.  `without_tls` are those whose handshake fails, `without_chunks`
+    those that announce CHUNKING and do not know it.  `idle` counts the connections that wait for a message.
+    """
 
     dialer: Dialer
     hostname: str
@@ -33,22 +58,18 @@ class Surroundings:
     means: Means
     note_tls: Callable[[str, Hop, str], None]
     useless: Callable[[Hop, Reply], None]
+    without_tls: Lessons
+    without_chunks: Lessons
     wall_time: Callable[[], float] = time.time
     idle: int = 0
 
 
 class Caller:
-    """
-    Makes sessions with one host.
-
-    `without_chunks` says that the host announces CHUNKING, and does not know it.
-    """
+    """Makes sessions with one host."""
 
     def __init__(self, hop: Hop, surroundings: Surroundings) -> None:
         self._hop = hop
         self._around = surroundings
-        self._in_clear_until = 0.0
-        self.without_chunks = False
 
     def _now(self) -> float:
         now: float = self._around.dialer.clock.seconds()
@@ -59,7 +80,7 @@ class Caller:
         hop = self._hop
         if hop.tls.level is TLSLevel.NONE and not hop.tls.implicit:
             return await self._open(None)
-        if self._now() < self._in_clear_until:
+        if hop in self._around.without_tls:
             return await self._open(None)
         try:
             session = await self._open(self._handshake)
@@ -69,7 +90,7 @@ class Caller:
             if not reason.in_clear:
                 raise
             # RFC 7435 section 3: where encryption was a bonus, its failure is no reason not to deliver
-            self._in_clear_until = self._now() + IN_CLEAR_TIME
+            self._around.without_tls.learn(hop)
             return await self._open(None)
         self._note_tls(destination, "" if session.tls else "starttls-not-supported")
         return session
@@ -82,7 +103,7 @@ class Caller:
             raise Unusable(Reply(451, "4.4.1", f"Cannot connect to {hop.host} [{hop.address}]: {reason}"))
         session = Session(stream, hop, around.settings.patience, self._now)
         await session.open(around.hostname, tls, around.means.compute)
-        if self.without_chunks:
+        if hop in around.without_chunks:
             session.offered = replace(session.offered, chunking=False, binary=False)
         return session
 

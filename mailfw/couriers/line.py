@@ -284,7 +284,7 @@ class Line:
             self._may_follow = self._may_follow and isinstance(reason, Closing)
         await load.transaction.parcel.close()
         if isinstance(reason, NoChunking):
-            self._caller.without_chunks = True
+            self._around.without_chunks.learn(self.hop)
         if self._goes_again(load, reason):
             load.errand.attempts += 1
             self._again(load.errand)

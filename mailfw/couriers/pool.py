@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
-from mailfw.couriers.caller import Surroundings
+from mailfw.couriers.caller import Lessons, Surroundings
 from mailfw.couriers.errand import STOPPING, Errand
 from mailfw.couriers.line import Line
 from mailfw.couriers.settings import DeliverySettings
@@ -59,6 +59,8 @@ class Pool:
             Means(open_draft, self._compute),
             note_tls,
             self._is_useless,
+            Lessons(reactor.seconds),
+            Lessons(reactor.seconds),
         )
 
     async def _compute(self, function: Callable[[bytes], bytes], octets: bytes) -> bytes:

@@ -30,6 +30,10 @@ from mailfw.site import Site
 #: Hears of each step, in words.
 Note = Callable[[str], None]
 
+#: Seconds that hosts found are good for the next message to the same place: many come together.
+_FRESH = 5.0
+_MOST_FRESH = 1000
+
 #: RFC 8689 section 6: "REQUIRETLS support required".
 _NO_TLS = Failed(Reply(550, "5.7.30", "The sender requires TLS, and the way there has none that can be trusted"))
 
@@ -58,6 +62,8 @@ class HopFinder:
         reports: TLSReports | None = None,
         random: Random | None = None,
     ) -> None:
+        self._reactor = site.reactor
+        self._recent: dict[tuple[str, bool], tuple[float, Sequence[Hop]]] = {}
         self._resolver = resolver
         self._settings = settings
         self._logins = logins
@@ -82,7 +88,16 @@ class HopFinder:
 
     async def find(self, destination: str, require_tls: bool) -> Sequence[Hop] | Deferred | Failed:
         """Return hosts, or why there are none."""
-        return await self.explain(destination, require_tls, _unheard)
+        now = self._reactor.seconds()
+        found_at, hops = self._recent.get((destination, require_tls), (0.0, ()))
+        if hops and now - found_at < _FRESH:
+            return hops
+        found = await self.explain(destination, require_tls, _unheard)
+        if not isinstance(found, Deferred | Failed):
+            if len(self._recent) >= _MOST_FRESH:
+                self._recent.clear()
+            self._recent[destination, require_tls] = (now, found)
+        return found
 
     async def explain(self, destination: str, require_tls: bool, note: Note) -> Sequence[Hop] | Deferred | Failed:
         """Do the same, and tell of each step."""

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
 
 from mailfw.interfaces import IResolver
@@ -142,6 +143,7 @@ class TLSReports:
 
     async def stop(self) -> None:
         """Send no more, and write down what was counted."""
+        self._send = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -167,8 +169,12 @@ class TLSReports:
     def _begin(self) -> None:
         self._timer = None
         self._sending = Deferred.fromCoroutine(self._work())
-        self._sending.addErrback(lambda failure: log.failure("TLS reports cannot be sent", failure))
+        self._sending.addErrback(self._ended)
         self._sending.addCallback(lambda _: setattr(self, "_sending", None))
+
+    def _ended(self, failure: Failure) -> None:
+        if self._send is not None:
+            log.failure("TLS reports cannot be sent", failure)
 
     async def _work(self) -> None:
         try:
@@ -184,6 +190,8 @@ class TLSReports:
         for day in sorted(day for day in self._days if day < today):
             domains = self._days[day]
             for name in list(domains):
+                if self._send is None:
+                    return  # we were stopped
                 if await self._tell(day, name, domains[name]):
                     del domains[name]
                     self._kept.changed()
@@ -213,8 +221,9 @@ class TLSReports:
         return Report(domain, self._site.hostname, self._contact, day, uuid4().hex, policies)
 
     async def _deliver(self, uri: str, report: Report, octets: bytes) -> bool:
-        assert self._send is not None
         try:
+            if self._send is None:
+                return False
             if uri.startswith("mailto:"):
                 local, _, domain = uri.removeprefix("mailto:").rpartition("@")
                 message = as_message(report, octets, f"{local}@{domain}", self._now())
@@ -224,7 +233,8 @@ class TLSReports:
         except FetchFailed as failed:
             log.info("TLS report to {uri}: {why}", uri=uri, why=str(failed))
         except Exception:
-            log.failure("A TLS report cannot be queued")
+            if self._send is not None:
+                log.failure("A TLS report cannot be queued")
         return False
 
     async def _post(self, uri: str, report: Report, octets: bytes) -> bool:

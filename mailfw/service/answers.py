@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from mailfw.commands.language import VERSION
 from mailfw.interfaces import IContent, IIntake
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Notify, RecipientOptions, Service
@@ -23,8 +24,6 @@ from mailfw.smtp.settings import EnvelopeIds
 
 log = Logger()
 
-#: Of the words of the commands; a server and a command that do not agree on it do not talk.
-VERSION = 1
 #: Octets of a message that go into one line of an answer.
 _CHUNK = 48 * 1024
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
+from mailfw.commands.language import REQUEST_LIMIT, SOCKET, reachable
 from mailfw.service.answers import Answers
 from mailfw.service.ports import CannotStart
 from mailfw.wire.limits import ConnectionLimits
@@ -26,21 +26,17 @@ from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, 
 
 log = Logger()
 
-#: Octets of a request: so many ids, or recipients.
-REQUEST_LIMIT = 1024 * 1024
 #: Seconds of patience with a command that says nothing.
 _PATIENCE = 60.0
 #: Commands at one time.
 _AT_ONCE = 100
-#: Octets of a socket's path that every system takes (unix(7): 108, on BSD 104).
-_PATH_LIMIT = 100
 
 
 class Control:
     """Listens while the server runs; `listen` once the queue can be worked on, `close` before it cannot."""
 
     def __init__(self, *, data: Path, reactor: Any, answers: Answers) -> None:
-        self._path = data / "control.sock"
+        self._path = data / SOCKET
         self._reactor = reactor
         self._answers = answers
         busy = _encode({"refused": "the server is busy with other commands, or stops", "temporary": True})
@@ -75,8 +71,12 @@ class Control:
         stream.timeout = _PATIENCE
         try:
             request = json.loads(await stream.read_line(REQUEST_LIMIT, idle=True))
-        except (LineTooLong, ValueError, RecursionError):
+        except (ValueError, RecursionError):
             stream.write(_encode({"refused": "this is no request of a mailfw command"}))
+            return
+        except LineTooLong:
+            stream.write(_encode({"refused": f"a request may have {REQUEST_LIMIT} octets"}))
+            await _hear_out(stream)
             return
         except (TimedOut, ShuttingDown):
             return
@@ -92,18 +92,11 @@ class Control:
         stream.write(_encode({"end": True}))
 
 
+async def _hear_out(stream: Stream) -> None:
+    """Read on to the end of what is too long: to close before would take back the answer."""
+    with contextlib.suppress(TimedOut, ShuttingDown, Disconnected):
+        await stream.read_line(REQUEST_LIMIT, idle=True)
+
+
 def _encode(line: object) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode("ascii") + b"\r\n"
-
-
-@contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
-    """Give a socket's path as one that is short enough for the system."""
-    if len(os.fsencode(path)) <= _PATH_LIMIT:
-        yield str(path)
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.couriers.settings import DeliverySettings
-from mailfw.interfaces import ICourier, IMailStore, IMessageSource, IResolver, ISpool
+from mailfw.interfaces import ICourier, IMailStore, IMessageSource, ISpool
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
+from mailfw.mail.outcome import Delivered
 from mailfw.plugins import PluginRefused, Recipe
 from mailfw.queue.bounds import Bounds
 from mailfw.queue.history import History
@@ -27,13 +28,16 @@ from mailfw.smtp.settings import EnvelopeIds
 from mailfw.stores.indexed import indexed
 
 
+class NotTaken(Exception):
+    """A message of our own was not taken into the queue; the text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """From taking responsibility for a message to handing it on; what it is made of starts and stops together."""
 
     spool: ISpool
     history: History
-    resolver: IResolver
     hops: HopFinder
     couriers: Mapping[str, ICourier]
     queue: QueueRunner
@@ -59,13 +63,16 @@ class Post:
         return await self.queue.etrn(domain) > 0
 
     async def send(self, sender: Address | None, recipient: Address, octets: bytes) -> None:
-        """Put one message of our own into the queue.  Raises what the intake does."""
+        """Put one message of our own into the queue.  Raises `NotTaken`."""
         draft = await self.intake.open_draft(len(octets))
         try:
             await draft.write(octets)
-            await self.intake.accept(Client(Service.SMTP, ""), Envelope(_next_id(), sender, (recipient,)), draft)
+            envelope = Envelope(_next_id(), sender, (recipient,))
+            [outcome] = await self.intake.accept(Client(Service.SMTP, ""), envelope, draft)
         finally:
             await draft.close()
+        if not isinstance(outcome, Delivered):
+            raise NotTaken(f"{outcome.reply.code} {outcome.reply.text}")
 
 
 _next_id = EnvelopeIds()
@@ -86,13 +93,18 @@ def hop_settings(configuration: Configuration) -> HopSettings:
     )
 
 
+def make_hops(configuration: Configuration, choices: Choices, site: Site, judges: Judges) -> HopFinder:
+    """Make who finds the hosts of a destination.  Raises `PluginRefused`."""
+    resolver = choices.resolver.make(site=site)
+    return hops_for(site=site, resolver=resolver, settings=hop_settings(configuration), logins=judges.table.logins)
+
+
 def make_post(configuration: Configuration, choices: Choices, site: Site, judges: Judges, store: IMailStore) -> Post:
     """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
     settings = configuration.queue
     spool = choices.spool.make(site=site)
     history = History(site)
-    resolver = choices.resolver.make(site=site)
-    hops = hops_for(site=site, resolver=resolver, settings=hop_settings(configuration), logins=judges.table.logins)
+    hops = make_hops(configuration, choices, site, judges)
     delivery = DeliverySettings(
         **{each.name: getattr(configuration.delivery, each.name) for each in fields(DeliverySettings)}
     )
@@ -134,7 +146,7 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
         history=history,
         max_hops=settings.max_hops,
     )
-    return Post(spool, history, resolver, hops, couriers, queue, intake)
+    return Post(spool, history, hops, couriers, queue, intake)
 
 
 def make_store(recipe: Recipe, site: Site) -> IMailStore:

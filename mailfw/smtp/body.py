@@ -154,8 +154,10 @@ async def read_data(stream: Stream, inlet: Inlet) -> None:
     If `inlet.is_endless` afterwards the end was not reached, and the connection is of no more use.
     """
     stream.begin_bulk()
-    if not await _begin(stream):
-        buffered = stream.buffered
+    buffered = stream.buffered
+    while len(buffered) < 3 and b".\r\n".startswith(buffered):
+        await stream.fill_bulk()
+    if not _is_empty(stream):
         while (end := buffered.find(END)) < 0:
             ready = len(buffered) - _held_back(buffered)
             if not ready:
@@ -188,18 +190,13 @@ async def skip_chunk(stream: Stream, length: int) -> None:
     await stream.read_into(forget, length)
 
 
-async def _begin(stream: Stream) -> bool:
-    """Look at the first line, which has no CRLF before it; return whether the message is empty."""
-    buffered = stream.buffered
-    while len(buffered) < 3 and b".\r\n".startswith(buffered):
-        await stream.fill_bulk()
-    if not buffered.startswith(b"."):
+def _is_empty(stream: Stream) -> bool:
+    """Look at the first line, which has no CRLF before it; return whether it ends the message."""
+    if not stream.buffered.startswith(b"."):
         return False
-    if buffered.startswith(b".\r\n"):
-        stream.consume(3)
-        return True
-    stream.consume(1)
-    return False
+    is_end = stream.buffered.startswith(b".\r\n")
+    stream.consume(3 if is_end else 1)
+    return is_end
 
 
 def _held_back(buffered: bytearray) -> int:

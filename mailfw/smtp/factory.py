@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.cred.portal import Portal
@@ -58,7 +59,7 @@ def smtp_factory(
         settings, intake, directory, router, policies, logins, clock, load or Load(), mistakes or None, etrn
     )
 
-    async def session(stream: Stream) -> None:
-        await Session(reception, stream).run()
+    def session(stream: Stream) -> Coroutine[Any, Any, None]:
+        return Session(reception, stream).run()
 
     return SessionFactory(session, clock, TOO_MANY_CONNECTIONS.encode(), limits)

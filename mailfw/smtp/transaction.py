@@ -98,15 +98,14 @@ class Transaction:
             return replies.TOO_LARGE  # RFC 1870 section 6.1
         if self._reception.load.is_full:
             return replies.OVERLOADED
-        if not await self._may_use_sender():
-            return replies.NOT_YOURS
+        account, sender = self._bound_account, self._sender
+        # The null sender is everybody's, for read receipts (RFC 8098 section 3).
+        if account is not None and sender is not None:
+            own = await may_send_as(self._reception.directory, account, sender)
+            if not own:
+                return replies.NOT_YOURS
         verdict = await self._reception.policies.on_sender(self._client, self._sender)
         return heed(verdict, self._client) or replies.SENDER_OK
-
-    async def _may_use_sender(self) -> bool:
-        """Whether the sender is the account's; the null sender is, for read receipts (RFC 8098 section 3)."""
-        account, sender = self._bound_account, self._sender
-        return account is None or sender is None or await may_send_as(self._reception.directory, account, sender)
 
     @property
     def _bound_account(self) -> str | None:
@@ -288,7 +287,8 @@ class Transaction:
     async def _hand_over(self, envelope: Envelope, draft: IDraft) -> tuple[Sequence[Outcome], Reply | None]:
         """Give the message to the intake: outcomes, or why there are none."""
         try:
-            if not await self._may_use_authors(draft):
+            account = self._bound_account if self._settings.send_as == "header" else None
+            if account is not None and not await has_own_authors(self._reception.directory, account, draft):
                 return (), replies.NOT_YOURS_IN_HEADER
             outcomes = await self._reception.intake.accept(self._client, envelope, draft)
             if len(outcomes) != len(envelope.recipients):
@@ -299,12 +299,6 @@ class Transaction:
             log.failure("Message {id} could not be taken in", id=envelope.id)
             return (), replies.FAULT
         return outcomes, None
-
-    async def _may_use_authors(self, draft: IDraft) -> bool:
-        account = self._bound_account
-        if account is None or self._settings.send_as != "header":
-            return True
-        return await has_own_authors(self._reception.directory, account, draft)
 
     def _answers(
         self, recipients: Sequence[Address], outcomes: Sequence[Outcome], refusal: Reply | None

@@ -110,18 +110,19 @@ class FaultyDisk(Disk):
 
     # ------------------------------------------------------------ after a crash
 
-    def lose_power(self, data: str = "dropped", names: bool = True) -> None:
+    def lose_power(self, data: str = "dropped", names: str = "lost") -> None:
         """
         Make of the disk what a power failure may have left.
 
         Of octets that were not synced nothing is left (``dropped``), or half of them (``torn``), or they are there
-        but for a hole (``garbled``).  With `names`, every change of a directory that was not synced after it is
-        undone, newest first.
+        but for a hole (``garbled``).  Changes of a directory that was not synced after them are undone, newest first
+        (``lost``), or every second one is (``even``, ``odd``), or none (``kept``).
         """
         for path, size in self._unsynced.items():
             with suppress(FileNotFoundError):
                 _lose(path, size, data)
-        for _, undo in reversed(self._undo if names else []):
+        undone = {"lost": self._undo, "even": self._undo[::2], "odd": self._undo[1::2], "kept": []}[names]
+        for _, undo in reversed(undone):
             with suppress(FileNotFoundError):
                 undo()
         self._undo, self._unsynced = [], {}

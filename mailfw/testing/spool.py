@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SkipTest
@@ -178,7 +178,7 @@ class SpoolContract(Case):
         expected: dict[str, bytes] = {}
         for name, octets in (SAMPLES | sizes).items():
             draft = await self.draft(octets, 10_000)
-            contents = {
+            contents: dict[str, tuple[Any, bytes]] = {
                 "draft": (draft, octets),
                 "prefixed": (Prefixed(b"X: y\r\n", draft), b"X: y\r\n" + octets),
                 "cut": (Prefixed(b"X: y\r\n", draft, len(octets) // 3), b"X: y\r\n" + octets[len(octets) // 3 :]),
@@ -188,7 +188,7 @@ class SpoolContract(Case):
             if not octets:
                 del contents["twice"]
             for kind, (content, whole) in contents.items():
-                await self.spool.put(queued(f"{name}-{kind}"), content)  # type: ignore[arg-type]  # mail has no zope
+                await self.spool.put(queued(f"{name}-{kind}"), content)
                 expected[f"{name}-{kind}"] = whole
             await draft.close()
         await self._compare(expected)

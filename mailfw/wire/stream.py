@@ -265,10 +265,10 @@ class Stream:
         if type(transport) in _DIRECT and not (
             transport.TLS or transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
         ):
-            sent = transport.writeSomeData(octets)
-            if not isinstance(sent, int):
-                transport.write(octets)  # fails again, and the transport reports it as it always does
-                return
+            try:
+                sent = transport.socket.send(octets)
+            except OSError:  # no room now, or an end that the transport will see and report as it always does
+                sent = 0
             if sent == len(octets):
                 return
             octets = octets[sent:]

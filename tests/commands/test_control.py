@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from mailfw.commands import connection
+from mailfw.commands.language import reachable
 from mailfw.commands.refusal import CommandRefused
 from mailfw.interfaces import IDraft, IIntake
 from mailfw.mail.address import Address
@@ -30,7 +31,7 @@ from mailfw.queue.history import History
 from mailfw.queue.operations import Operations
 from mailfw.queue.runner import QueueRunner
 from mailfw.service.answers import Answers, SubmissionLimits
-from mailfw.service.control import Control, reachable
+from mailfw.service.control import Control
 from mailfw.site import Site
 from mailfw.spools.memory import MemorySpool
 from mailfw.testing.contents import MemoryContent

@@ -81,7 +81,8 @@ class ReadingTests(SynchronousTestCase):
 
 class RecipientTests(SynchronousTestCase):
     def test_to_cc_and_bcc(self) -> None:
-        header = b'To: "Bob, B." <bob@example.net>,\r\n eve@example.com\r\nCc: ann\r\nBCC: x@example.org, eve@example.com\r\n'
+        header = b'To: "Bob, B." <bob@example.net>,\r\n eve@example.com\r\nCc: ann\r\n'
+        header += b"BCC: x@example.org, eve@example.com\r\n"
         self.assertEqual(recipients_of(header), ["bob@example.net", "eve@example.com", "ann", "x@example.org"])
 
     def test_a_message_sent_again(self) -> None:

@@ -5,11 +5,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailfw.couriers.caller import Lessons
 from mailfw.mail.address import Address
 from mailfw.mail.hop import Login, TLSDemand, TLSLevel
 from mailfw.mail.outcome import Outcome
+from mailfw.smtp.client.transaction import Transaction
 from tests.couriers.hosts import BOB, CAROL, MX, CourierCase, Host
 
 GROUP = b"MAIL FROM:<ann@example.org>\r\nRCPT TO:<bob@example.net>\r\nDATA\r\n"
@@ -367,6 +370,33 @@ class ManyTests(PoolCase):
         host.say(b"250 OK\r\n")
         self.assertEqual(self.codes(first), ["Delivered 250"] * 2)
         self.assertEqual(self.codes(second), ["Delivered 250"])
+
+
+class FaultTests(PoolCase):
+    def test_no_delivery_is_left_without_an_outcome(self) -> None:
+        """Whatever fault of ours ends a connection."""
+        self.begin(host_connections=1)
+
+        def fail(transaction: Transaction, behind_another: bool = False) -> None:
+            raise RuntimeError("a fault")
+
+        self.patch(Transaction, "begin", fail)
+        deliveries = [self.deliver(), self.deliver()]
+        self.open("PIPELINING")
+        self.assertEqual(self.codes(deliveries[0]), ["Deferred 451 4.3.0"])
+        self.open("PIPELINING")
+        self.assertEqual(self.codes(deliveries[1]), ["Deferred 451 4.3.0"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
+    def test_lessons_are_forgotten(self) -> None:
+        clock = Clock()
+        lessons = Lessons(clock.seconds)
+        for number in range(1001):
+            lessons.learn(replace(MX, port=number))
+        self.assertNotIn(replace(MX, port=0), lessons)
+        self.assertIn(replace(MX, port=1000), lessons)
+        clock.advance(3601)
+        self.assertNotIn(replace(MX, port=1000), lessons)
 
 
 class CloseTests(PoolCase):

@@ -757,6 +757,12 @@ class TLSTests(CourierCase):
         self.assertNotIn(b"STARTTLS", second.hear())
         self.assertEqual(self.codes(delivery), ["Delivered 250"])
         self.assertEqual([result for *_, result in self.hops.tls], ["validation-failure"])
+        second.leave()
+        again = self.deliver()
+        third = self.open("STARTTLS", "PIPELINING")
+        self.assertNotIn(b"STARTTLS", third.hear())
+        third.say(b"250 OK\r\n250 OK\r\n354 Go\r\n250 OK\r\n")
+        self.assertEqual(self.codes(again), ["Delivered 250"], "remembered though the connection is gone")
 
     def test_a_failed_handshake_where_tls_is_demanded(self) -> None:
         self.begin(demanding(ENCRYPT))

@@ -21,7 +21,8 @@ from mailfw.couriers.relay import RelayCourier
 from mailfw.interfaces import ICourier
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Envelope
-from mailfw.mail.hop import Hop, TLSDemand, TLSLevel
+from mailfw.mail.hop import Hop, Login, TLSDemand, TLSLevel
+from mailfw.mail.outcome import Deferred as DeferredOutcome
 from mailfw.mail.outcome import Delivered, Failed, Outcome
 from mailfw.smtp.client.stuffing import canonical
 from mailfw.testing.contents import SAMPLES, MemoryContent
@@ -29,6 +30,7 @@ from mailfw.tls.self_signed import make_self_signed
 from tests.couriers.hosts import ANN, IN_CLEAR
 from tests.couriers.test_relay_wire import WireCase
 from tests.interop.postfix import Postfix
+from tests.interop.server import PASSWORD, RunningServer, shared
 
 #: Of NUL everybody makes what he likes, and of nothing nobody can say whether it is there.
 NAMES = [name for name in SAMPLES if name not in ("nul", "empty", "eight-bit")]
@@ -263,3 +265,61 @@ class DovecotTests(PeersCase):
         arrived = self.messages()
         self.assertEqual(len(arrived), 2 * len(CORPUS))
         self.assert_sent([each.replace(b"\r\n", b"\n") for each in arrived], b"\n")
+
+
+class OurselvesTests(PeersCase):
+    """Another mailfw, with every extension that it has."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server = shared(type(self), lambda: RunningServer("ann", plaintext=False))
+        self.before = len(self.messages())
+
+    def messages(self) -> list[bytes]:
+        folder = self.server.home / "data" / "mail"
+        return [path.read_bytes() for name in ("new", "cur") for path in folder.glob(f"**/{name}/*")]
+
+    async def deliver_all(self, hop: Hop, make: Callable[..., ICourier] = RelayCourier) -> list[Outcome]:
+        """Send what a strict server takes."""
+        courier = self.courier(hop, make=make, host_connections=2)
+        me = Address("ann", self.server.domain)
+        envelope = Envelope("1a", me, (me,), body="8BITMIME", returns="HDRS", envid="x=1")
+        sent = [
+            Deferred.fromCoroutine(courier.deliver("", envelope, MemoryContent(octets), False))
+            for octets in CORPUS.values()
+        ]
+        outcomes = [outcome for [outcome] in await gatherResults(sent)]
+        await courier.close()
+        return outcomes
+
+    async def test_submission(self) -> None:
+        """STARTTLS, then a login that is bound to it."""
+        login = Login(f"ann@{self.server.domain}", PASSWORD)
+        port = self.server.ports["submission"]
+        outcomes = await self.deliver_all(
+            Hop("localhost", "127.0.0.1", port, tls=TLSDemand(TLSLevel.ENCRYPT), login=login)
+        )
+        self.assertEqual({type(each) for each in outcomes}, {Delivered}, outcomes)
+        self.assertTrue(all(isinstance(each, Delivered) and each.relayed and each.reports for each in outcomes))
+        await self.arrived(self.messages, self.before + len(CORPUS))
+
+    async def test_implicit_tls(self) -> None:
+        for password, kind in {PASSWORD: Delivered, "wrong": DeferredOutcome}.items():
+            login = Login(f"ann@{self.server.domain}", password)
+            port = self.server.ports["submissions"]
+            demand = TLSDemand(TLSLevel.ENCRYPT, implicit=True)
+            outcomes = await self.deliver_all(Hop("localhost", "127.0.0.1", port, tls=demand, login=login))
+            self.assertEqual({type(each) for each in outcomes}, {kind}, outcomes)
+        await self.arrived(self.messages, self.before + len(CORPUS))
+
+    async def test_lmtp(self) -> None:
+        hop = Hop("localhost", "127.0.0.1", self.server.ports["lmtp"], "lmtp", IN_CLEAR)
+        outcomes = await self.deliver_all(hop, LMTPCourier)
+        self.assertEqual({type(each) for each in outcomes}, {Delivered}, outcomes)
+        self.assert_sent(self.messages())
+
+    async def test_from_server_to_server(self) -> None:
+        hop = Hop("localhost", "127.0.0.1", self.server.ports["smtp"], tls=TLSDemand(TLSLevel.MAY))
+        outcomes = await self.deliver_all(hop)
+        self.assertEqual({type(each) for each in outcomes}, {Delivered}, outcomes)
+        self.assert_sent(await self.arrived(self.messages, self.before + len(CORPUS)))

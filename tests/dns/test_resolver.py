@@ -57,7 +57,7 @@ class WireTests(TestCase):
         server = DNSServer(zone)
         await server.start()
         self.addCleanup(stop, server)
-        options = {"servers": [server.address], "timeout": 0.1, **options}
+        options = {"servers": [server.address], "timeout": 0.25, **options}
         return server, StubResolver(site=site(), **options)
 
     async def test_trouble_is_never_taken_for_an_answer(self) -> None:
@@ -82,7 +82,7 @@ class WireTests(TestCase):
             await server.start()
             self.addCleanup(stop, server)
         right = [str(each) for each in await resolver.machine.servers()]
-        resolver = StubResolver(site=site(), servers=[broken.address, silent.address, *right], timeout=0.1)
+        resolver = StubResolver(site=site(), servers=[broken.address, silent.address, *right], timeout=0.25)
         self.assertEqual((await resolver.look_up("a.example", "A")).records, ("192.0.2.1",))
         # Who says nothing is asked last from then on.
         self.assertEqual([str(each) for each in await resolver.machine.servers()][-1], silent.address)

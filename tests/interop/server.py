@@ -154,9 +154,21 @@ class RunningServer:
         return (self.home / "log").read_text(errors="replace")[-5000:]
 
     def send(self, recipient: str, message: bytes, sender: str = "somebody@elsewhere.example") -> None:
-        """Deliver a message through port smtp."""
+        """Send a message through port smtp, and wait until it is in the mailbox."""
         with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=60) as client:
-            client.sendmail(sender, [f"{recipient}@{self.domain}"], message)
+            client.ehlo()
+            client.mail(sender)
+            client.rcpt(f"{recipient}@{self.domain}")
+            said = client.data(message)[1].decode()
+        self.wait_for(f"Message {said.rpartition(' ')[2]} by mailbox, attempt 1: 1 delivered")
+
+    def wait_for(self, words: str, patience: float = 60.0) -> None:
+        """Wait until the server has logged these words."""
+        until = time.monotonic() + patience
+        while words not in (self.home / "log").read_text(errors="replace"):
+            if time.monotonic() > until:
+                raise AssertionError(f"{words!r} was not logged:\n{self.log()}")
+            time.sleep(0.02)
 
     @property
     def certificate(self) -> Path:

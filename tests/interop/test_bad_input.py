@@ -18,7 +18,10 @@ class BadInputTests(SynchronousTestCase):
     """Spoken by hand over a socket, while a well-behaved session goes on."""
 
     def setUp(self) -> None:
-        self.server = shared(type(self), lambda: RunningServer("ann", settings=("limits.message_size=60000000",)))
+        self.server = shared(
+            type(self),
+            lambda: RunningServer("ann", settings=("limits.message_size=60000000", "limits.strict_pipelining=false")),
+        )
         self.neighbour = imaplib.IMAP4("127.0.0.1", self.server.ports["imap"])
         self.neighbour.login(f"ann@{DOMAIN}", PASSWORD)
         self.neighbour.select("INBOX")
@@ -148,6 +151,7 @@ class BadInputTests(SynchronousTestCase):
         )
         self.assertRegex(answer, rb"354 [^\r]*\r\n250 ")
         self.assertLess(self.resident() - before, 30_000, "Receiving 50 MB took memory")
+        self.server.wait_for(f"Message {answer.split()[-4].decode()} by mailbox, attempt 1: 1 delivered")
         self.neighbour.noop()
         number = self.neighbour.search(None, "SUBJECT", "fifty")[1][0].decode()
         size = re.search(r"SIZE (\d+)", str(self.neighbour.fetch(number, "(RFC822.SIZE)")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import smtplib
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,7 +25,9 @@ class SendingTests(SynchronousTestCase):
             return [item[1] for item in data if isinstance(item, tuple)]
 
     def holds(self, name: str, words: bytes) -> bytes:
-        found = [content for content in self.inbox(name) if words in content]
+        until = time.monotonic() + 20  # mail is in the queue when 250 is said, and in the mailbox soon after
+        while not (found := [content for content in self.inbox(name) if words in content]) and time.monotonic() < until:
+            time.sleep(0.05)
         self.assertEqual(len(found), 1, f"{words!r} arrived {len(found)} times")
         return found[0]
 
@@ -42,7 +45,7 @@ class SendingTests(SynchronousTestCase):
     def test_swaks_sends_through_submission_with_starttls_and_auth(self) -> None:
         content = self._swaks(
             "--port", str(self.server.ports["submission"]), "--tls",
-            "--auth", "PLAIN", "--auth-user", f"ann@{DOMAIN}", "--auth-password", PASSWORD,
+            "--from", f"ann@{DOMAIN}", "--auth", "PLAIN", "--auth-user", f"ann@{DOMAIN}", "--auth-password", PASSWORD,
             "--header", "Subject: swaks on 587",
         )  # fmt: skip
         self.assertIn(b"with ESMTPSA", content)
@@ -50,7 +53,7 @@ class SendingTests(SynchronousTestCase):
     def test_swaks_sends_through_submissions_with_login(self) -> None:
         self._swaks(
             "--port", str(self.server.ports["submissions"]), "--tls-on-connect",
-            "--auth", "LOGIN", "--auth-user", f"ann@{DOMAIN}", "--auth-password", PASSWORD,
+            "--from", f"ann@{DOMAIN}", "--auth", "LOGIN", "--auth-user", f"ann@{DOMAIN}", "--auth-password", PASSWORD,
             "--header", "Subject: swaks on 465",
         )  # fmt: skip
 

@@ -109,8 +109,25 @@ class FindingTests(Case):
             **{(f"{name}.example", "A"): [f"192.0.2.{n}"] for n, name in enumerate("abc")},
         }
         search = finder(table)
-        orders = {tuple(hop.host for hop in run_now(self, search.find("example.net", False))) for _ in range(50)}
+        orders = set()
+        for _ in range(50):
+            orders.add(tuple(hop.host for hop in run_now(self, search.find("example.net", False))))
+            SITE.reactor.advance(10)
         self.assertEqual(orders, {("a.example", "b.example", "c.example"), ("b.example", "a.example", "c.example")})
+
+    def test_what_was_found_is_good_for_a_moment(self) -> None:
+        search = finder(ONE)
+        asked = search._resolver.asked  # type: ignore[attr-defined]
+        run_now(self, search.find("example.net", False))
+        before = len(asked)
+        run_now(self, search.find("example.net", False))
+        self.assertEqual(len(asked), before)
+        run_now(self, search.find("example.net", True))
+        after = len(asked)
+        self.assertGreater(after, before)
+        SITE.reactor.advance(10)
+        run_now(self, search.find("example.net", False))
+        self.assertGreater(len(asked), after)
 
     def test_families_in_turn(self) -> None:
         self.assertEqual(

@@ -86,7 +86,7 @@ class OverTheWireTests(TestCase):
         await server.start()
         self.addCleanup(lambda: Later.fromCoroutine(server.stop()))
         site = Site("mx.example.org", frozenset({"example.org"}), Path(self.mktemp()), reactor)
-        resolver = StubResolver(site=site, servers=[server.address], timeout=0.1)
+        resolver = StubResolver(site=site, servers=[server.address], timeout=0.25)
         settings = HopSettings(port=2525, allow_loopback=True)
         finder = hops_for(site=site, resolver=resolver, settings=settings, logins={})
 

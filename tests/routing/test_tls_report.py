@@ -186,6 +186,19 @@ class CountingTests(SynchronousTestCase):
         self.assertEqual(self.reports._days, {})
         self.assertEqual(len(self.sent), 1)
 
+    def test_a_stop_in_the_middle(self) -> None:
+        self.reports.count("example.net", Applied(), "")
+        waiting: Deferred[Any] = Deferred()
+
+        async def look_up(name: str, kind: str) -> Any:
+            return await waiting
+
+        self.resolver.look_up = look_up  # type: ignore[method-assign]
+        self.clock.advance(30 * 3600)
+        run_now(self, self.finder.stop())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(len(self.reports._days), 1)
+
     def test_what_is_counted_is_bounded(self) -> None:
         for n in range(20_000):
             self.reports.count(f"d{n}.example", Applied(), "")

@@ -126,8 +126,9 @@ class Life:
         self.put("a0")
         self.record("d0")
         self.remove("d1")
-        self.put("e0")
-        self.put("e1")
+        for n in range(5):  # the next segment begins before one of them, at most
+            self.put(f"e{n}")
+            self.record(f"e{n}")
 
     # ------------------------------------------------------------ one thing after the other
 

@@ -48,6 +48,10 @@ class CountingDisk(FaultyDisk):
         self._note("truncate")
         super().truncate(descriptor, size)
 
+    def unlink(self, path: Name) -> None:
+        self._note(f"unlink {Path(path).name.partition('-')[0]}")
+        super().unlink(path)
+
     def sync_directory(self, path: Name) -> None:
         self._note(f"directory {Path(path).name}")
         super().sync_directory(path)
@@ -209,6 +213,17 @@ class SegmentTests(BatchCase):
             self.assertLessEqual(self.segments(), 10)
         run_now(self.spool.remove("0"))
         self.assertLessEqual(self.segments(), 2)
+
+    def test_segments_go_one_by_one_for_good(self) -> None:
+        """What is done in one is said in a younger one, which must not be lost before it."""
+        self.spool = self.reopened(segment=1000)
+        for n in range(4):
+            self.put(f"{n}", b"x" * 1100)
+        for n in (1, 2, 0):
+            self.disk.done.clear()
+            run_now(self.spool.remove(f"{n}"))
+        removals = [[f"unlink {n:010}", "directory segments"] for n in (1, 2, 3)]
+        self.assertEqual(self.disk.done, ["write", *removals[0], *removals[1], *removals[2]])
 
     def test_what_keeps_the_oldest_moves_and_stays_out(self) -> None:
         self.spool = self.reopened(segment=1000)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from mailfw.mail.envelope import Client
 from mailfw.mail.reply import Reply
 from mailfw.smtp import authentication, grammar, replies
-from mailfw.smtp.extensions import announce
 from mailfw.smtp.extensions.xclient import parse_xclient
 from mailfw.smtp.replies import Rejected, encode
 from mailfw.smtp.transaction import heed
+from mailfw.wire.stream import Stream
 
 if TYPE_CHECKING:
     from mailfw.smtp.server import Session
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 async def ehlo(session: Session, argument: str) -> Reply:
     """RFC 5321 section 4.1.1.1; LHLO is the same (RFC 2033 section 4.1)."""
-    refusal = await _meet(session, argument, True)
-    return refusal or Reply(250, "", "\n".join((session.settings.hostname, *announce(session.offer()))))
+    return await _meet(session, argument, True) or session.reception.announcement(session.offer())
 
 
 async def helo(session: Session, argument: str) -> Reply:
@@ -42,7 +41,7 @@ async def _meet(session: Session, argument: str, extended: bool) -> Reply | None
         extended if told.extended is None else told.extended,
         session.stream.tls_version,
         session.client.account,
-        session.client.certificate,
+        _certificate(session.stream),
         origin.findings.copy(),
     )
     refusal = heed(await session.reception.policies.on_helo(client), client)
@@ -50,6 +49,12 @@ async def _meet(session: Session, argument: str, extended: bool) -> Reply | None
         session.client = client
         await session.drop_transaction()
     return refusal
+
+
+def _certificate(stream: Stream) -> str | None:
+    """Return whom a client certificate is for that TLS has verified, where certificates are asked for."""
+    names: tuple[str, ...] = getattr(stream.tls, "client_names", tuple)()
+    return names[0] if names else None
 
 
 async def starttls(session: Session, argument: str) -> Reply | None:
