@@ -9,6 +9,7 @@ from twisted.cred.portal import Portal
 
 from mailfw.allowance import Allowance
 from mailfw.interfaces import IDeliveryPolicy, IDirectory, IIntake, IRouter
+from mailfw.mail.envelope import Service
 from mailfw.sasl.logins import Attempts, Logins
 from mailfw.smtp.authentication import PREFIX
 from mailfw.smtp.load import Load
@@ -43,7 +44,7 @@ def smtp_factory(
 
     `policies` answers for all policies and never raises.  `clock` provides `IReactorTime`.  `attempts` counts failed
     logins, `load` the mail on its way in and `mistakes` refused commands, each for all listeners.  `etrn` has the
-    queue try what waits for a domain; without it there is no ETRN.
+    queue try what waits for a domain; without it, and for users, there is no ETRN.
     """
     logins = None
     if portal is not None:
@@ -56,7 +57,16 @@ def smtp_factory(
             enabled=settings.mechanisms,
         )
     reception = Reception(
-        settings, intake, directory, router, policies, logins, clock, load or Load(), mistakes or None, etrn
+        settings,
+        intake,
+        directory,
+        router,
+        policies,
+        logins,
+        clock,
+        load or Load(),
+        mistakes or None,
+        etrn if settings.service is Service.SMTP else None,
     )
 
     def session(stream: Stream) -> Coroutine[Any, Any, None]:

@@ -161,7 +161,8 @@ class Life:
         draft = await self.spool.open_draft(len(octets))
         try:
             await draft.write(octets)
-            await self.spool.put(state, Prefixed(prefix, draft))  # type: ignore[arg-type]  # mail has no zope
+            content: Any = Prefixed(prefix, draft)  # which knows no interfaces
+            await self.spool.put(state, content)
         finally:
             await draft.close()
 
