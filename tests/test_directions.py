@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "mailfw"
-SHARED = {"mail", "interfaces", "site", "allowance", "network"}
+SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns"}
 KEEPING = SHARED | {"disk"}
 PROTOCOL = {"wire", "sasl", "mail", "interfaces", "allowance", "network"}
 
@@ -20,6 +20,7 @@ ROOMS = {
     "site": set[str](),
     "allowance": set[str](),
     "network": set[str](),
+    "turns": set[str](),
     "wire": {"allowance", "network"},
     "sasl": {"mail", "interfaces"},
     "smtp": PROTOCOL,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -19,6 +19,7 @@ from mailfw.dns.servers import Machine, Server, Trust, read_server
 from mailfw.interfaces import IResolver
 from mailfw.mail.lookup import Answer, Finding
 from mailfw.site import Site
+from mailfw.turns import Turns
 
 log = Logger()
 
@@ -51,7 +52,7 @@ class StubResolver:
         self.machine = Machine(site.reactor, trusted, [read_server(text, trusted) for text in servers])
         self._timeout = timeout
         self._cache = Cache(site.reactor.seconds)
-        self._turn = DeferredSemaphore(_MOST_AT_ONCE)
+        self._turns = Turns(_MOST_AT_ONCE)
         self._under_way: dict[Question, list[Deferred[Answer[Any]]]] = {}
 
     async def look_up(self, name: str, kind: str) -> Answer[Any]:
@@ -86,11 +87,8 @@ class StubResolver:
         known = self._from_hosts(question)
         if known is not None:
             return known
-        await self._turn.acquire()
-        try:
+        async with self._turns:
             answer = await self._follow(question, servers)
-        finally:
-            self._turn.release()
         self._cache.put(question, answer)
         return answer
 

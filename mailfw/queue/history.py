@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailfw.disk import Disk
 from mailfw.mail.reply import Reply
 from mailfw.site import Site
+from mailfw.turns import Turns
 
 log = Logger()
 
@@ -52,7 +53,7 @@ class History:
         self._lost = 0
         self._is_broken = False
         self._timer: Any = None
-        self._lock = DeferredLock()
+        self._turns = Turns()
 
     def note(self, name: str, event: str, /, **facts: object) -> None:
         """Write down, later, what has happened to a message; facts that JSON does not know become text."""
@@ -69,13 +70,10 @@ class History:
 
     async def flush(self) -> None:
         """Wait until everything noted so far is in the file, or lost; never raises."""
-        await self._lock.acquire()
-        try:
+        async with self._turns:
             events, self._events = self._events, []
             if events:
                 await self._write(events)
-        finally:
-            self._lock.release()
 
     async def _write(self, events: list[_Event]) -> None:
         lost, self._lost = self._lost, 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
@@ -15,6 +15,7 @@ from mailfw.routing.https import FetchFailed, fetch
 from mailfw.routing.kept import Kept
 from mailfw.routing.mta_sts import LARGEST_POLICY, Mode, Policy, PolicyInvalid, read_policy, read_record
 from mailfw.site import Site
+from mailfw.turns import Turns
 
 log = Logger()
 
@@ -65,7 +66,7 @@ class StrictTransport:
         self._held: dict[str, Held] = {}
         self._failed: dict[str, float] = {}
         self._fetching: dict[str, list[Deferred[None]]] = {}
-        self._turn = DeferredSemaphore(_MOST_FETCHES)
+        self._turns = Turns(_MOST_FETCHES)
         self._kept = Kept(site.data / "routing" / "mta-sts.json", site.reactor, self._describe)
 
     async def start(self) -> None:
@@ -129,7 +130,7 @@ class StrictTransport:
         waiting = self._fetching.get(domain)
         if waiting is None:
             waiting = self._fetching[domain] = []
-            going = self._turn.run(lambda: Deferred.fromCoroutine(self._try(domain, found)))
+            going = Deferred.fromCoroutine(self._turns.run(lambda: self._try(domain, found)))
             going.addErrback(lambda failure: log.failure("A policy of MTA-STS cannot be had", failure))
             going.addCallback(lambda _: self._tell(domain))
         return waiting

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox
@@ -17,6 +16,7 @@ from mailfw.stores.index.database import Databases
 from mailfw.stores.index.ledger import ILedgerSource, Numbered, SourceBusy
 from mailfw.stores.index.mailbox import Mailbox, Messages
 from mailfw.stores.index.transaction import Transaction
+from mailfw.turns import Turns
 
 log = Logger()
 
@@ -52,7 +52,7 @@ class Account:
         #: Calls under way: an account in use is not forgotten.
         self.users = 0
         self.watchers: dict[object, Callable[[str, int], None]] = {}
-        self._lock = DeferredLock()
+        self._turns = Turns()
 
     # ------------------------------------------------------------ the queue
 
@@ -63,18 +63,16 @@ class Account:
 
         Where a change fails, the mailboxes concerned are read again from index and source.
         """
-        await self._lock.acquire()
-        try:
-            if self.is_removed:
-                raise NoSuchAccount(self.name)
-            yield
-        except BaseException:
-            for box in boxes:
-                box.messages, box.cursor = None, None
-                self.source.forget(self.name, box.key)
-            raise
-        finally:
-            self._lock.release()
+        async with self._turns:
+            try:
+                if self.is_removed:
+                    raise NoSuchAccount(self.name)
+                yield
+            except BaseException:
+                for box in boxes:
+                    box.messages, box.cursor = None, None
+                    self.source.forget(self.name, box.key)
+                raise
 
     @asynccontextmanager
     async def changing_messages(self, id_: str) -> AsyncIterator[tuple[Mailbox, Messages]]:
@@ -213,4 +211,4 @@ class Account:
     @property
     def is_idle(self) -> bool:
         """Whether nobody would miss it."""
-        return not self.users and not self.watchers and not self._lock.locked
+        return not self.users and not self.watchers and self._turns.is_idle

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
 from zope.interface import implementer
 
 from mailfw.interfaces import IContent, IMessageSource
@@ -17,6 +16,7 @@ from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
 from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Staged, Survey
 from mailfw.stores.threads import Threads
+from mailfw.turns import Turns
 
 #: What is read and summarised at once.
 CHUNK = 256 * 1024
@@ -40,19 +40,18 @@ class PlainSource:
         self._source = source
         self._threads = threads
         self._patience = patience
-        self._locks: dict[str, DeferredLock] = {}
+        self._turns: dict[str, Turns] = {}
         self._scanned: dict[tuple[str, str], float] = {}
 
     @asynccontextmanager
     async def _turn(self, account: str) -> AsyncIterator[Any]:
-        lock = self._locks.setdefault(account, DeferredLock())
-        await lock.acquire()
+        turns = self._turns.setdefault(account, Turns())
         try:
-            yield self._source
+            async with turns:
+                yield self._source
         finally:
-            lock.release()
-            if not lock.locked:
-                self._locks.pop(account, None)
+            if turns.is_idle:
+                self._turns.pop(account, None)
 
     # ------------------------------------------------------------ as the source has it
 
