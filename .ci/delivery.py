@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MESSAGE = "From: ann@example.org\r\nTo: postmaster@localhost\r\nSubject: 안녕 👋\r\n\r\nFrom the wheel.\r\n"
 #: How Twisted ends when it has stopped in order: newer versions die of the signal that stopped them.
 STOPPED = (0, -signal.SIGTERM)
-#: Seconds for the server to start.
+#: Seconds for the server to start, and for a message to arrive.
 PATIENCE = 30
 
 
@@ -61,6 +62,14 @@ def wait_for(log: Path, word: str, server: subprocess.Popen[bytes]) -> str:
     raise SystemExit(f"the server did not start (exit code {server.poll()})")
 
 
+def wait_until(is_so: Callable[[], bool], otherwise: str) -> None:
+    """The queue delivers after 250."""
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < until, otherwise
+        time.sleep(0.05)
+
+
 def deliver(heard: str) -> None:
     """Send and read."""
     ports = {name: int(port) for name, port in re.findall(r"(\w+) +127\.0\.0\.1:(\d+)", heard)}
@@ -71,7 +80,7 @@ def deliver(heard: str) -> None:
     imap = imaplib.IMAP4("127.0.0.1", ports["imap"])
     imap.starttls()
     imap.login("postmaster@localhost", password[1])
-    assert imap.select()[1] == [b"1"], "the inbox does not have one message"
+    wait_until(lambda: imap.select()[1] == [b"1"], "the inbox does not have one message")
     octets = imap.fetch("1", "BODY.PEEK[]")[1][0][1]
     assert octets.endswith(MESSAGE.encode()), octets
     imap.logout()
