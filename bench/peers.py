@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mailfw.accounts.passwords import PasswordFile
+
 DOMAIN = "bench.example"
 USERS = [f"user{n}" for n in range(20)]
 PASSWORD = "bench-password"
@@ -109,14 +111,10 @@ def mailfw(
         *settings,
     ]
     options = [argument for setting in chosen for argument in ("--set", setting)]
-    console = str(Path(sys.executable).with_name("mailfw"))
+    data.mkdir(mode=0o700)
+    accounts = PasswordFile(data / "passwords", None)
     for user in users:
-        subprocess.run(
-            [console, *options, "user", "add", f"{user}@{DOMAIN}"],
-            input=PASSWORD.encode() + b"\n",
-            check=True,
-            capture_output=True,
-        )
+        accounts.add(f"{user}@{DOMAIN}", PASSWORD)
     log = (home / "log").open("wb")
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "mailfw", *options],

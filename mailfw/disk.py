@@ -46,10 +46,10 @@ def is_full(error: BaseException) -> bool:
 
 @contextmanager
 def full_is_no_space() -> Iterator[None]:
-    """Turn the errors of a full disk into `NoSpace`; every other error stays a fault."""
+    """Turn the errors of a full disk, SQLite's too, into `NoSpace`; every other error stays a fault."""
     try:
         yield
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         if is_full(error):
             raise NoSpace("The disk is full") from error
         raise
@@ -103,6 +103,10 @@ class Disk:
         while len(octets) < length and (more := os.pread(descriptor, length - len(octets), offset + len(octets))):
             octets += more
         return octets
+
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Take room for so many octets, which are 0."""
+        os.posix_fallocate(descriptor, 0, size)
 
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut a file back to a size, and go on writing there."""

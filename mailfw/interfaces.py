@@ -83,7 +83,7 @@ class IAccountList(Interface):
 
 
 class IDirectory(Interface):
-    """Says which addresses are ours and whose they are."""
+    """Says which addresses are ours and whose they are; no answer within ``limits.answer_timeout`` is a fault."""
 
     async def resolve(address: Address) -> Resolution:
         """
@@ -214,7 +214,7 @@ class ISpool(Interface):
 
 
 class IRouter(Interface):
-    """Says where mail for an address goes next."""
+    """Says where mail for an address goes next; no answer within ``limits.answer_timeout`` is a fault."""
 
     async def route(sender: Address | None, recipient: Address) -> Route | Unroutable:
         """
@@ -226,7 +226,7 @@ class IRouter(Interface):
 
 class IResolver(Interface):
     """
-    Asks the DNS.
+    Asks the DNS; no answer within ``limits.answer_timeout`` is a fault.
 
     `kind` is ``A`` or ``AAAA`` (records are addresses as text), ``MX`` (`mailfw.mail.lookup.MX`), ``TXT`` (octets, its
     strings joined), ``TLSA`` (`mailfw.mail.lookup.TLSA`), ``PTR`` or ``CNAME`` (names).  Names are in A-labels.
@@ -239,15 +239,22 @@ class IResolver(Interface):
 class IHops(Interface):
     """Says which hosts a destination of `Route` is, in the order in which to try them."""
 
-    async def find(destination: str, require_tls: bool) -> Sequence[Hop] | Deferred | Failed:
-        """Return hosts, or why there are none; with `require_tls` only such as RFC 8689 allows."""
+    async def find(
+        destination: str, require_tls: bool, tls_optional: bool = False
+    ) -> Sequence[Hop] | Deferred | Failed:
+        """
+        Return hosts, or why there are none; with `require_tls` only such as RFC 8689 allows.
+
+        `tls_optional` is a sender to whom arriving means more than what the recipient's domain demands of TLS (section
+        5 there); what the configuration demands of a host holds for him too.
+        """
 
     def note_tls(destination: str, hop: Hop, result: str) -> None:
         """Count a connection for TLS reports: `result` is ``""`` or a result type of RFC 8460 section 4.3."""
 
 
 class ICourier(Interface):
-    """Takes a message to where some of its recipients are."""
+    """Takes a message to where some of its recipients are; what takes ``queue.delivery_timeout`` is cancelled."""
 
     async def deliver(destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@lru_cache(maxsize=4096)  # a client is asked about several times in each session, and comes again
 def read_ip(text: str) -> IPAddress | None:
     """Return a client's address, IPv4 in IPv6 as IPv4; None for a UNIX socket or what is no IP address."""
     if not text:

@@ -11,7 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from mailfw import __version__
-from mailfw.configuration import Configuration, ConfigurationRefused, Source
+from mailfw.configuration import Configuration, ConfigurationRefused, Source, usual_file
 from mailfw.configuration.choices import Choices, read
 from mailfw.plugins import with_octets
 
@@ -48,7 +48,7 @@ class Options(AuthOptionMixin, usage.Options):
 
     def postOptions(self) -> None:
         """Read the configuration; what is wrong with it is said before anything starts."""
-        file = Path(self["config"]) if self["config"] else None
+        file = Path(self["config"]) if self["config"] else usual_file()
         try:
             self.source, self.configuration, self.choices = read(file, self["settings"])
             check_endpoints(self.source, self.configuration)

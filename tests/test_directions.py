@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "mailfw"
-SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns"}
+SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns", "patience"}
 KEEPING = SHARED | {"disk"}
 PROTOCOL = {"wire", "sasl", "mail", "interfaces", "allowance", "network"}
 
@@ -21,6 +21,7 @@ ROOMS = {
     "allowance": set[str](),
     "network": set[str](),
     "turns": set[str](),
+    "patience": set[str](),
     "wire": {"allowance", "network"},
     "sasl": {"mail", "interfaces"},
     "smtp": PROTOCOL,

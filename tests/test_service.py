@@ -23,7 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailfw import __version__
 from mailfw.tls.self_signed import make_self_signed
-from tests.running import BIN, SERVICES, NotStarted, RunningServer, listen_anywhere, run
+from tests.running import BIN, PATIENCE, SERVICES, NotStarted, RunningServer, listen_anywhere, run
 
 MESSAGE = "From: bob@example.org\r\nSubject: 안녕 👋\r\n\r\n.Hello\r\n"
 ME = "postmaster@localhost"
@@ -53,12 +53,15 @@ class Case(SynchronousTestCase):
         """Return a context that trusts the server's own certificate, and checks the name."""
         return ssl.create_default_context(cafile=str(self.folder / data / "tls" / "certificate.pem"))
 
-    def inbox(self, server: RunningServer, name: str, password: str) -> list[bytes]:
+    def inbox(self, server: RunningServer, name: str, password: str, count: int = 1) -> list[bytes]:
+        """Return the messages once there are so many: what was taken is delivered a moment later."""
         imap = imaplib.IMAP4("localhost", server.ports["imap"])
         imap.starttls(self.trust())
         imap.login(name, password)
-        imap.select()
-        found = imap.fetch("1:*", "BODY.PEEK[]")[1] if imap.response("EXISTS") else []
+        deadline = time.monotonic() + PATIENCE
+        while int(imap.select()[1][0] or b"0") < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = imap.fetch("1:*", "BODY.PEEK[]")[1]
         imap.logout()
         return [each[1] for each in found if isinstance(each, tuple)]
 
@@ -73,6 +76,7 @@ class FirstStartTests(Case):
         )
 
         self.deliver(server)
+        self.inbox(server, ME, password)  # the first to be there
         with smtplib.SMTP("localhost", server.ports["submission"]) as smtp:
             smtp.starttls(context=self.trust())
             smtp.login(ME, password)
@@ -81,7 +85,7 @@ class FirstStartTests(Case):
             smtp.login(ME, password)
             smtp.sendmail(ME, [ME], "Subject: under TLS\r\n\r\nB\r\n")
 
-        messages = self.inbox(server, ME, password)
+        messages = self.inbox(server, ME, password, 3)
         self.assertEqual(len(messages), 3)
         self.assertTrue(messages[0].endswith(MESSAGE.encode()), messages[0])
         with imaplib.IMAP4_SSL("localhost", server.ports["imaps"], ssl_context=self.trust()) as imap:
@@ -113,7 +117,7 @@ class FirstStartTests(Case):
         self.assertIsNone(again.password)
         self.assertNotIn(password, again.said)
         self.assertEqual((self.folder / "var" / "tls" / "certificate.pem").read_bytes(), certificate)
-        self.assertEqual(self.inbox(again, ME, password), messages)
+        self.assertEqual(self.inbox(again, ME, password, 3), messages)
 
     def test_the_commands_it_prints_work_as_printed(self) -> None:
         server = self.start(*listen_anywhere("smtp", "imaps"))
@@ -321,6 +325,21 @@ class RefusalTests(Case):
                 "site.toml:3: no key of [listen] is called 'smpt'; did you mean 'smtp'?", done.stdout + done.stderr
             )
         self.assertEqual([path.name for path in self.folder.iterdir()], ["site.toml"])
+
+    def test_a_route_that_cannot_be_read(self) -> None:
+        """It is the router that finds out, and the line is told all the same."""
+        self.folder.mkdir(parents=True)
+        site = 'hostname = "mx.example.org"\ndomains = ["example.org"]\n'
+        route = '[[route]]\nrecipients = ["a.example"]\nto = "mx"\n\n[[route]]\nrecipients = ["b@"]\nto = "mx"\n'
+        (self.folder / "site.toml").write_text(site + route)
+        said = f"{self.folder}/site.toml:8: route.1.recipients: 'b@' is no pattern"
+        self.assertIn(said, self.refusal("-c", str(self.folder / "site.toml")))
+        done = run("mailfw", "-c", str(self.folder / "site.toml"), "config", "check", cwd=self.folder)
+        self.assertIn(said, done.stderr)
+        self.assertIn(
+            "--set relay: relay: smtp://me@192.0.2.1:587 has a user and no password",
+            self.refusal("-c", str(self.folder / "site.toml"), "--set=route=[]", "--set=relay=smtp://me@192.0.2.1:587"),
+        )
 
     def test_a_port_in_use(self) -> None:
         with socket.socket() as taken:

@@ -9,7 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
@@ -29,17 +31,47 @@ class WatchedFile(Generic[T]):
         self._path = path
         self._parse = parse
         self._reactor = reactor
-        self._looked: float | None = None
+        self._looked = float("-inf")
         self._read: tuple[tuple[int, ...] | None, T] | None = None
+        #: Who waits for the look that is under way; None without one.
+        self._look: list[Deferred[None]] | None = None
 
     async def current(self) -> T:
-        """Return the value, at most a second old.  The file is read off the reactor."""
-        now = self._reactor.seconds()
-        if self._read is None or self._looked is None or now - self._looked >= PATIENCE:
-            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self.look)
-            self._looked = now
+        """
+        Return the value, at most a second old.  The file is read off the reactor.
+
+        One look serves all who wait, and while there are questions it begins before anybody has to.
+        """
+        age = self._reactor.seconds() - self._looked
+        if age >= PATIENCE:
+            waiting: Deferred[None] = Deferred()
+            if self._look is not None:
+                self._look.append(waiting)
+            else:
+                self._begin([waiting])
+            await waiting
+        elif age >= PATIENCE / 2 and self._look is None:
+            self._begin([])
         assert self._read is not None
         return self._read[1]
+
+    def _begin(self, waiting: list[Deferred[None]]) -> None:
+        self._look = waiting
+        looking = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self.look)
+        looking.addBoth(self._end, waiting, self._reactor.seconds())
+
+    def _end(self, result: object, waiting: list[Deferred[None]], began: float) -> None:
+        if self._look is waiting:  # else there was a reason to forget what it may have seen
+            self._look = None
+            if not isinstance(result, Failure):
+                self._looked = began
+        for each in waiting:
+            if each.called:
+                continue  # whoever waited has given up
+            if isinstance(result, Failure):
+                each.errback(result)
+            else:
+                each.callback(None)
 
     def look(self) -> T:
         """Return the value as it is now.  Blocks."""
@@ -56,7 +88,7 @@ class WatchedFile(Generic[T]):
 
     def forget(self) -> None:
         """Look again at the next question."""
-        self._looked = None
+        self._looked, self._look = float("-inf"), None
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:

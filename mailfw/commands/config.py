@@ -13,6 +13,8 @@ from mailfw.configuration.choices import read
 from mailfw.configuration.source import Place, Source
 from mailfw.mail.destination import without_password
 
+_HIDDEN = "***"
+
 
 def add_parsers(families: Any) -> None:
     """Add this family to the command line."""
@@ -53,7 +55,8 @@ def show_table(source: Source, place: Place, table: Any) -> Iterator[str]:
         here = (*place, each.name)
         if each.name == "options":
             for name, option in value.items():
-                yield from _key(source, (*place, name), option, "An option of the plug-in.")
+                shown = _HIDDEN if name.endswith(("password", "secret")) else option
+                yield from _key(source, (*place, name), shown, "An option of the plug-in.")
         elif dataclasses.is_dataclass(value):
             inner.append((f"[{each.name}]", here, value))
         elif each.name in ("auth", "policy", "route", "courier"):

@@ -7,21 +7,25 @@ What a server is made of is imported only in the second case: whoever sends mail
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import pwd
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mailfw.commands.language import SOCKET, VERSION, reachable
+from mailfw.commands.language import LOCK, SOCKET, VERSION, reachable
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import Configuration, Source
 from mailfw.configuration.reading import configure
 
 Line = dict[str, Any]
+#: Seconds that a command waits for a server that is starting: it has its queue to look through.
+_STARTING = 20.0
 #: Octets that are sent at once.
 _CHUNK = 64 * 1024
 
@@ -50,10 +54,13 @@ def ask(
     """
     data = configuration_of(given).data
     written = {"mailfw": VERSION, "by": caller(), **request}
-    connection = _connect(data)
+    connection = _connect(data) or _wait_for_server(data)
     if connection is None:
-        _ask_offline(given, written, tell, body)
-        return
+        if _ask_offline(given, written, tell, body):
+            return
+        connection = _wait_for_server(data)  # it has been started meanwhile
+    if connection is None:
+        raise TryLater(f"{data} is in use by another mailfw")
     with connection:
         for line in _exchange(connection, written, body):
             _pass_on(line, tell)
@@ -110,6 +117,28 @@ def _send(connection: socket.socket, request: Mapping[str, Any], body: BinaryIO 
         return  # it has answered already, and reads no more
 
 
+def _wait_for_server(data: Path) -> socket.socket | None:
+    """Return a connection to a server that is about to listen, None where no process holds the directory."""
+    until = time.monotonic() + _STARTING
+    connection = None
+    while connection is None and _is_held(data) and time.monotonic() < until:
+        time.sleep(0.1)
+        connection = _connect(data)
+    return connection
+
+
+def _is_held(data: Path) -> bool:
+    """Whether a server, or a command in its place, has the data directory."""
+    try:
+        with (data / LOCK).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 # ---------------------------------------------------------------- no server
 
 
@@ -138,8 +167,10 @@ def _become_owner(data: Path) -> None:
 
 def _ask_offline(
     given: argparse.Namespace, request: Mapping[str, Any], tell: Callable[[Line], None], body: BinaryIO | None
-) -> None:
+) -> bool:
+    """Answer in the server's place; return whether that was possible, since somebody else may have the queue."""
     from mailfw.configuration.choices import read
+    from mailfw.service.first_start import InUse
     from mailfw.service.offline import offline
     from mailfw.service.ports import CannotStart
 
@@ -153,8 +184,11 @@ def _ask_offline(
 
     try:
         in_reactor(answer)
+    except InUse:
+        return False
     except CannotStart as refused:
         raise TryLater(str(refused).removeprefix("mailfw: "))
+    return True
 
 
 def in_reactor(work: Callable[[Any], Any]) -> None:

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mailfw import __version__
-from mailfw.commands import config, explain, plugins, queue, send, trace, user
+from mailfw.commands import check_relay, config, explain, plugins, queue, send, trace, user
 from mailfw.commands.refusal import CommandRefused
-from mailfw.configuration import ConfigurationRefused
+from mailfw.configuration import ConfigurationRefused, usual_file
 from mailfw.plugins import PluginRefused
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 when it is done, 1 when it cannot be, 2 when the command line is wrong."""
     given = make_parser().parse_args(arguments)
+    given.config = given.config or usual_file()
     try:
         code: int = given.run(given)
     except (CommandRefused, ConfigurationRefused, PluginRefused) as refused:
@@ -40,6 +41,6 @@ def make_parser() -> argparse.ArgumentParser:
         "-s", "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="set one key"
     )
     families = parser.add_subparsers(metavar="COMMAND", required=True)
-    for family in (user, queue, send, trace, explain, config, plugins):
+    for family in (user, queue, send, trace, explain, check_relay, config, plugins):
         family.add_parsers(families)
     return parser

@@ -73,7 +73,8 @@ def _add_change(verbs: Any, name: str, meaning: str, quarantined: bool | None) -
     changing.add_argument("--all", action="store_true", help="all messages, or all that the filters leave")
     changing.add_argument("--yes", action="store_true", help="even all there are")
     if name in ("hold", "bounce"):
-        changing.add_argument("--because", metavar="TEXT", default="", help="why; a sender is told")
+        told = "why; the sender is told" if name == "bounce" else "why"
+        changing.add_argument("--because", metavar="TEXT", default="", help=told)
     _add_filters(changing)
     _add_json(changing)
     changing.set_defaults(run=change, verb=name, quarantined=quarantined)

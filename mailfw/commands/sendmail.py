@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getopt
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,11 @@ from mailfw.commands.connection import TryLater, ask
 from mailfw.commands.queue import list_messages
 from mailfw.commands.refusal import CommandRefused
 from mailfw.commands.send import Letter, hand_over
-from mailfw.configuration import ConfigurationRefused
+from mailfw.configuration import ConfigurationRefused, usual_file
 from mailfw.plugins import PluginRefused
 
 #: What the options of sendmail(1) and of Postfix's are; with a colon they have a value.
 _OPTIONS = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:tvx"
-#: Where the configuration is, unless -C or the environment says otherwise.
-_CONFIGURATION = Path("/etc/mailfw.toml")
 
 # sysexits.h
 EX_USAGE, EX_DATAERR, EX_NOUSER, EX_UNAVAILABLE, EX_IOERR, EX_TEMPFAIL, EX_CONFIG = 64, 65, 67, 69, 74, 75, 78
@@ -89,10 +86,8 @@ def _mode(called: str, options: list[tuple[str, str]]) -> str:
 
 
 def _configuration(options: list[tuple[str, str]]) -> Path | None:
-    named = dict(options).get("-C") or os.environ.get("MAILFW_CONFIG")
-    if named:
-        return Path(named)
-    return _CONFIGURATION if _CONFIGURATION.exists() else None
+    named = dict(options).get("-C")
+    return Path(named) if named else usual_file()
 
 
 def _letter(options: list[tuple[str, str]], recipients: list[str]) -> Letter:

@@ -71,9 +71,9 @@ def lines_of(line: dict[str, Any]) -> Iterator[str]:
     for key in ("held", "account", "client", "envid", "priority"):
         if line[key]:
             yield f"{key + ':':<12}{safe(line[key])}"
-    for key in ("junk", "warned", "smtputf8", "require_tls"):
+    for key in ("junk", "warned", "smtputf8", "require_tls", "tls_optional"):
         if line[key]:
-            yield f"{key + ':':<12}yes"
+            yield f"{key + ':':<11} yes"
     for one in line["recipients"]:
         original = f" (for {safe(one['original'])})" if one["original"] != one["address"] else ""
         yield f"recipient:  {safe(one['address'])}{original}"

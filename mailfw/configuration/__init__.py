@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailfw.configuration.keys import Choice, Configuration, Limits, Listen, PolicyChoice, Queue, TLSFiles
 from mailfw.configuration.reading import configure
-from mailfw.configuration.source import ConfigurationRefused, Source
+from mailfw.configuration.source import ConfigurationRefused, Source, usual_file
 
 __all__ = [
     "Choice",
@@ -17,4 +17,5 @@ __all__ = [
     "Source",
     "TLSFiles",
     "configure",
+    "usual_file",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mailfw.plugins import PluginRefused, Recipe, resolve
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A recipe for each plug-in; `store` may be a source's."""
+    """A recipe for each plug-in; `store` may be a source's.  `where` tells people where a key is written."""
 
     store: Recipe
     directory: Recipe
@@ -24,6 +24,7 @@ class Choices:
     router: Recipe
     resolver: Recipe
     courier: tuple[Recipe, ...]
+    where: Callable[[Place], str]
 
 
 def read(file: Path | None, settings: Sequence[str] = ()) -> tuple[Source, Configuration, Choices]:
@@ -44,6 +45,7 @@ def choose(source: Source, configuration: Configuration) -> Choices:
         _recipe(source, ("router",), ("router",), configuration.router),
         _recipe(source, ("resolver",), ("resolver",), configuration.resolver),
         _recipes(source, "courier", configuration.courier),
+        source.where,
     )
 
 

@@ -126,24 +126,40 @@ class PolicyChoice:
 class Limits:
     """What one client, and all of them, may ask of us."""
 
-    message_size: int = _key("Octets in one message.", 100 * 1024 * 1024)
+    message_size: int = _key("Octets in one message; RFC 1870, Postfix's message_size_limit.", 100 * 1024 * 1024)
     recipients: int = _key("Recipients of one message; RFC 5321 section 4.5.3.1.8 asks for 100 at least.", 1000)
     connections: int = _key("Connections to one service at one time.", 20_000)
-    connections_per_address: int = _key("Connections to one service from one IP address at one time.", 1000)
-    smtp_timeout: float = _key("Seconds of patience with a silent client; RFC 5321 section 4.5.3.2.7: 300.", 300.0)
+    connections_per_address: int = _key(
+        "The same from one IP address; Postfix's smtpd_client_connection_count_limit.", 1000
+    )
+    smtp_timeout: float = _key(
+        "Seconds in which a whole command must be here; RFC 5321 section 4.5.3.2.7: 300, and Postfix's "
+        "smtpd_per_request_deadline.",
+        300.0,
+    )
     pop3_timeout: float = _key("The same for POP3; RFC 1939 section 3 asks for 600 at least.", 600.0)
     header_size: int = _key("Octets in the header of one message; Postfix's header_size_limit.", 102_400)
-    header_fields: int = _key("Fields in it.", 1000)
+    header_fields: int = _key("Fields in it; Haraka's max_header_lines.", 1000)
     messages_per_connection: int = _key("Messages on one connection, told by RFC 9422; 0: any number.", 0)
     command_line: int = _key("Octets in one SMTP command; RFC 5321 section 4.5.3.1.4 and what extensions need.", 2048)
     connections_per_minute: int = _key("Connections to one service from one address in a minute; 0: any number.", 600)
     errors_per_minute: int = _key("Refused SMTP commands of one address in a minute; 0: any number.", 300)
-    soft_errors: int = _key("Refused commands of one SMTP session before each further one takes a while.", 10)
-    hard_errors: int = _key("Refused commands before the session is ended.", 20)
-    error_delay: float = _key("Seconds that each refusal beyond soft_errors takes.", 1.0)
-    junk_commands: int = _key("NOOP, RSET, VRFY and the like between two messages; 0: any number.", 100)
+    soft_errors: int = _key(
+        "Refused commands of one SMTP session before each further one takes a while; Postfix's smtpd_soft_error_limit.",
+        10,
+    )
+    hard_errors: int = _key("Refused commands before the session is ended; Postfix's smtpd_hard_error_limit.", 20)
+    error_delay: float = _key(
+        "Seconds that each refusal beyond soft_errors takes; Postfix's smtpd_error_sleep_time.", 1.0
+    )
+    junk_commands: int = _key(
+        "NOOP, RSET, VRFY and the like between two messages; Postfix's smtpd_junk_command_limit; 0: any number.", 100
+    )
     login_attempts: int = _key("Failed logins in one SMTP session.", 3)
-    minimum_rate: float = _key("Octets a second that a message must come with, after smtp_timeout of grace.", 500.0)
+    minimum_rate: float = _key(
+        "Octets a second that a message must come with, after smtp_timeout of grace; Postfix's smtpd_min_data_rate.",
+        500.0,
+    )
     stress: float = _key("The share of `connections` in use from which smtp_timeout_under_stress holds.", 0.8)
     smtp_timeout_under_stress: float = _key("Seconds of patience then; Postfix's smtpd_timeout under stress.", 10.0)
     messages_in_flight: int = _key("Messages on their way in at one time; then 452, and 421 for who connects.", 5000)
@@ -155,6 +171,7 @@ class Limits:
     login_delay: float = _key("Seconds that the answer to a first failed login takes; twice as many each time.", 0.5)
     login_longest_delay: float = _key("The longest that one takes.", 10.0)
     login_refusal: float = _key("Seconds without a failure until all are forgotten.", 900.0)
+    answer_timeout: float = _key("Seconds that a directory, router or resolver may take for one answer.", 60.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +213,7 @@ class Queue:
     active: int = _key("Messages of the queue that are in memory at one time.", 20_000)
     memory: int = _key("Octets of these that are kept in memory, small messages only.", 64 * 1024 * 1024)
     deliveries: int = _key("Deliveries to other servers at one time.", 500)
+    delivery_timeout: float = _key("Seconds that one delivery may take in all; Postfix's daemon_timeout.", 18_000.0)
     concurrency: int = _key("Deliveries to one destination at one time, at most.", 20)
     concurrency_initial: int = _key("With how many that begins, before it is known how many are borne.", 5)
     local_concurrency: int = _key("Messages that are put into our own mailboxes at one time.", 500)
@@ -217,7 +235,7 @@ class RouteRule:
 class Delivery:
     """How mail is handed to other hosts, by SMTP and LMTP; times are in seconds."""
 
-    connect_timeout: float = _key("How long to wait for a connection.", 30.0)
+    connect_timeout: float = _key("How long to wait for a connection; Postfix's smtp_connect_timeout.", 30.0)
     greeting_timeout: float = _key("For the greeting; RFC 5321 section 4.5.3.2.1.", 300.0)
     command_timeout: float = _key("For the answer to EHLO, MAIL and RCPT; sections 4.5.3.2.2 and 4.5.3.2.3.", 300.0)
     data_timeout: float = _key("For the answer to DATA; section 4.5.3.2.4.", 120.0)

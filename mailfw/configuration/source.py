@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections import Counter
@@ -14,8 +15,20 @@ from typing import Any
 Place = tuple[str | int, ...]
 
 
+#: Where the configuration is that no option names; a variable that is empty says that there is none.
+VARIABLE, USUAL = "MAILFW_CONFIG", Path("/etc/mailfw.toml")
+
+
 class ConfigurationRefused(Exception):
     """The configuration cannot be used; the text says where and why."""
+
+
+def usual_file() -> Path | None:
+    """Return the file that every program reads when no option names one, None where there is none."""
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return Path(named) if named else None
+    return USUAL if USUAL.exists() else None
 
 
 @dataclass(slots=True)

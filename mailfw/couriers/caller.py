@@ -92,7 +92,7 @@ class Caller:
             # RFC 7435 section 3: where encryption was a bonus, its failure is no reason not to deliver
             self._around.without_tls.learn(hop)
             return await self._open(None)
-        self._note_tls(destination, "" if session.tls else "starttls-not-supported")
+        self._note_tls(destination, session.flaw if session.tls else "starttls-not-supported")
         return session
 
     async def _open(self, tls: Callable[[], Handshake] | None) -> Session:
@@ -113,6 +113,8 @@ class Caller:
             return tls.with_pinned(hop.host, hop.tls.names, hop.tls.tlsa)
         if hop.tls.level is TLSLevel.VERIFY:
             return tls.with_named(hop.host, hop.tls.names)
+        if hop.tls.is_test:
+            return tls.with_watched(hop.host, hop.tls.names)
         return tls.with_anybody(hop.host, hop.tls.level is TLSLevel.ENCRYPT)
 
     def _note_tls(self, destination: str, result: str) -> None:

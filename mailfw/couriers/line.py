@@ -194,8 +194,10 @@ class Line:
             # Whoever hears of this may have the next message at hand, which this connection is then free for.
             is_free = following is None and self._may_take(session, until)
             self._becoming_free += is_free
-            await self._unload(load)
-            self._becoming_free -= is_free
+            try:
+                await self._unload(load)
+            finally:
+                self._becoming_free -= is_free
 
     def _may_follow_on(self, session: Session, until: float) -> bool:
         """Whether the next message may begin before the one under way is answered."""

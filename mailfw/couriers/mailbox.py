@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from zope.interface import classImplements, implementer
 
-from mailfw.interfaces import IContent, ICourier, IDirectory, IMailStore
+from mailfw.couriers.lines import as_lines
+from mailfw.couriers.threads import in_threads
+from mailfw.interfaces import IContent, ICourier, IDirectory, IDraft, IMailStore
 from mailfw.mail.address import Address
 from mailfw.mail.content import Prefixed
 from mailfw.mail.envelope import Envelope
@@ -20,6 +22,8 @@ from mailfw.mail.outcome import Deferred as DeferredOutcome
 from mailfw.mail.outcome import Delivered, Failed, Outcome
 from mailfw.mail.reply import Reply
 from mailfw.mail.resolution import account_of
+from mailfw.site import Site
+from mailfw.smtp.client.fitting import Means
 
 log = Logger()
 
@@ -44,16 +48,36 @@ class MailboxCourier:
 
     A detail (``ann+lists@…``) that is the name of a mailbox, whatever the case, sends the message there, but never to
     one with a special use; junk goes to Junk.  All recipients are under way at the same time, so that a store
-    can make their messages durable together.
+    can make their messages durable together.  A binary message (RFC 3030) is kept with 7-bit encodings.
     """
 
-    def __init__(self, *, directory: IDirectory, store: IMailStore) -> None:
+    def __init__(
+        self, *, site: Site, directory: IDirectory, store: IMailStore, open_draft: Callable[[int], Awaitable[IDraft]]
+    ) -> None:
         self._directory = directory
         self._store = store
+        self._means = Means(open_draft, in_threads(site.reactor))
         self._inboxes: dict[str, str] = {}
 
     async def deliver(self, destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         """Deliver to each recipient; whatever the store raises is that recipient's deferral, and logged once."""
+        if envelope.body != "BINARYMIME":
+            return await self._deliver_all(envelope, content, junk)
+        try:
+            draft = await as_lines(content, self._means)
+        except NoSpace:
+            return [NO_SPACE] * len(envelope.recipients)
+        except Exception:
+            log.failure("Binary message {id} cannot be converted", id=envelope.id)
+            return [BROKEN] * len(envelope.recipients)
+        if draft is None:
+            return await self._deliver_all(envelope, content, junk)
+        try:
+            return await self._deliver_all(envelope, draft, junk)
+        finally:
+            await draft.close()
+
+    async def _deliver_all(self, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         path = _return_path(envelope)
         if path is None:
             return [UNWRITABLE] * len(envelope.recipients)

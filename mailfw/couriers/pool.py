@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from mailfw.couriers.caller import Lessons, Surroundings
 from mailfw.couriers.errand import STOPPING, Errand
 from mailfw.couriers.line import Line
 from mailfw.couriers.settings import DeliverySettings
+from mailfw.couriers.threads import in_threads
 from mailfw.mail.hop import Hop
 from mailfw.mail.reply import Reply
 from mailfw.smtp.client.fitting import Means
@@ -56,16 +56,12 @@ class Pool:
             hostname,
             settings,
             ClientTLS(settings.authorities),
-            Means(open_draft, self._compute),
+            Means(open_draft, in_threads(reactor)),
             note_tls,
             self._is_useless,
             Lessons(reactor.seconds),
             Lessons(reactor.seconds),
         )
-
-    async def _compute(self, function: Callable[[bytes], bytes], octets: bytes) -> bytes:
-        result: bytes = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, octets)
-        return result
 
     async def send(self, hop: Hop, errand: Errand) -> None:
         """

@@ -54,7 +54,7 @@ class RelayCourier:
 
     async def deliver(self, destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
         """Hand the message over; who is left when all hosts were asked is deferred, or failed where all said so."""
-        hops = await self._hops.find(destination, envelope.require_tls)
+        hops = await self._hops.find(destination, envelope.require_tls, envelope.tls_optional)
         if isinstance(hops, Deferred | Failed):
             return [hops] * len(envelope.recipients)
         errand = Errand(destination, envelope, content)

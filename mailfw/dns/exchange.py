@@ -58,6 +58,8 @@ async def _ask(reactor: Any, server: Server, question: Question, patience: float
 class _Datagrams(DatagramProtocol):
     """Sends one query and waits for its answer."""
 
+    noisy = False
+
     def __init__(self, query: bytes, number: int, question: Question) -> None:
         self.query = query
         self.answered: Deferred[bytes] = Deferred()

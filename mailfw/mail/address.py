@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 
@@ -49,6 +50,51 @@ def normalise_domain(domain: str) -> str:
     if "xn--" not in domain:
         return domain
     try:
-        return domain.encode("ascii").decode("idna").lower()
-    except UnicodeError as broken:
+        return ".".join([_u_label(label) for label in domain.split(".")])
+    except ValueError as broken:
         raise ValueError(f"not a domain name: {domain}") from broken
+
+
+def ascii_domain(domain: str) -> str:
+    """Write a domain in A-labels, so that `normalise_domain` brings it back.  Raises `ValueError`."""
+    return ".".join([_a_label(label) for label in domain.split(".")])
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    try:
+        written = label.encode("idna").decode("ascii")
+    except UnicodeError:
+        written = ""
+    if not written.startswith("xn--") or _u_label(written) != label:
+        written = "xn--" + label.encode("punycode").decode("ascii")
+    if _u_label(written) != label:
+        raise ValueError(f"not a label: {label}")
+    return written
+
+
+def _u_label(label: str) -> str:
+    """
+    Read one label.
+
+    Python's codec is of IDNA 2003, which maps away what RFC 5892 permits: sharp s, final sigma and the joiners.
+    """
+    if not label.startswith("xn--"):
+        return label
+    try:
+        if read := label.encode("ascii").decode("idna").lower():
+            return read
+    except UnicodeError:
+        pass
+    punycode = label[4:].encode("ascii")
+    written = punycode.decode("punycode")
+    is_one = written.encode("punycode") == punycode and written == unicodedata.normalize("NFC", written.lower())
+    if not (is_one and written and all(map(_can_be_in_label, written))):
+        raise ValueError(label)
+    return written
+
+
+def _can_be_in_label(character: str) -> bool:
+    """Whether it is a letter, a mark, a digit, a hyphen or a joiner, as RFC 5892 section 2 asks."""
+    return character in "-\u200c\u200d" or unicodedata.category(character)[0] in "LMN"

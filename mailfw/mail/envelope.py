@@ -10,11 +10,21 @@ from mailfw.mail.address import Address
 
 
 class Service(enum.Enum):
-    """What kind of listener a client came to; the value is its key in the configuration's ``[listen]``."""
+    """
+    What kind of listener a client came to; the value is its key in the configuration's ``[listen]``.
+
+    `LOCAL` is none of them: a command on this machine, or the server itself.
+    """
 
     SMTP = "smtp"
     SUBMISSION = "submission"
     LMTP = "lmtp"
+    LOCAL = "local"
+
+    @property
+    def takes_new_mail(self) -> bool:
+        """Whether what comes there is from its author, and may lack what RFC 6409 section 8 adds."""
+        return self in (Service.SUBMISSION, Service.LOCAL)
 
 
 #: The finding that a policy wanted the message in Junk before there was a message to say so of.
@@ -27,9 +37,10 @@ class Client:
     The sending side of one connection, as far as it is known when a policy is asked.
 
     `address` is an IP address as text, or ``""`` for a UNIX socket.  `helo` is ``""`` before the client has
-    named itself, `account` is `None` before it has logged in.  `certificate` is the subject of the client's
-    certificate, where it has shown one that was verified.  `findings` is where a policy leaves what it learnt for the
-    policies after it, under its own name; each transaction starts with a copy of what the connection has found.
+    named itself, and for `Service.LOCAL` ``uid=…``, or ``""`` for the server itself.  `account` is `None` before it
+    has logged in.  `certificate` is the subject of the client's certificate, where it has shown one that was verified.
+    `findings` is where a policy leaves what it learnt for the policies after it, under its own name; each transaction
+    starts with a copy of what the connection has found.
     """
 
     service: Service
@@ -59,6 +70,8 @@ class Client:
     @property
     def protocol(self) -> str:
         """The ``with`` word of a Received field, e.g. ``ESMTPSA`` (RFC 3848, RFC 6531 is added by the envelope)."""
+        if self.service is Service.LOCAL:
+            return "local"
         word = "LMTP" if self.service is Service.LMTP else "ESMTP" if self.extended else "SMTP"
         return word + ("S" if self.tls else "") + ("A" if self.account and self.extended else "")
 
@@ -113,9 +126,10 @@ class Envelope:
     asked for RFC 6531, `body` is the BODY parameter: ``7BIT``, ``8BITMIME`` (RFC 6152) or ``BINARYMIME`` (RFC 3030).
 
     `returns` is RET, ``FULL``, ``HDRS`` or ``""``, and `envid` the decoded ENVID (RFC 3461 sections 4.3 and 4.4);
-    `options` holds what RCPT said of single recipients.  `require_tls` is RFC 8689; `priority`, -9 to 9, RFC 6710;
-    `release` RFC 4865: not to be sent before, seconds since the epoch; `by` RFC 2852; `solicitation` the keywords of
-    RFC 3865, as sent; `submitter` the decoded AUTH of RFC 4954 section 5, ``"<>"`` for nobody known.
+    `options` holds what RCPT said of single recipients.  `require_tls` is the REQUIRETLS of RFC 8689, `tls_optional`
+    the ``TLS-Required: No`` of its section 5, which gives way to it; `priority`, -9 to 9, is RFC 6710; `release`
+    RFC 4865: not to be sent before, seconds since the epoch; `by` RFC 2852; `solicitation` the keywords of RFC 3865,
+    as sent; `submitter` the decoded AUTH of RFC 4954 section 5, ``"<>"`` for nobody known.
     """
 
     id: str
@@ -132,6 +146,7 @@ class Envelope:
     by: DeliverBy | None = None
     solicitation: str = ""
     submitter: str = ""
+    tls_optional: bool = False
 
     def of(self, recipient: Address) -> RecipientOptions:
         """Return what was said of one of the recipients."""

@@ -25,6 +25,9 @@ class TLSDemand:
     With `tlsa` records the certificate is judged by them (RFC 7672), else at `VERIFY` by the system's authorities and
     `names`, any of which it must have.  `implicit` begins with the handshake (RFC 8314).  `policy` is what demanded it,
     in the words of RFC 8460 section 4.2: ``sts``, ``tlsa`` or ``no-policy-found``.
+
+    ``sts`` at `MAY` is a policy in testing mode (RFC 8461 section 5): `names` are looked at for the report, and none
+    mean that the host is not of the policy's; mail goes through whatever is found.
     """
 
     level: TLSLevel = TLSLevel.MAY
@@ -32,6 +35,11 @@ class TLSDemand:
     names: tuple[str, ...] = ()
     tlsa: tuple[TLSA, ...] = ()
     policy: str = "no-policy-found"
+
+    @property
+    def is_test(self) -> bool:
+        """Whether what a policy demands is only looked at."""
+        return self.policy == "sts" and self.level is TLSLevel.MAY
 
 
 @dataclass(frozen=True, slots=True)

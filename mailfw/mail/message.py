@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
 from mailfw.mail.address import Address
 from mailfw.mail.content import Content
-from mailfw.mail.envelope import Client, Envelope
+from mailfw.mail.envelope import Client, Envelope, Service
 
 #: Octets of header that are looked at; no reader of mail shows more (Postfix's header_size_limit is 102400).
 HEADER_LIMIT = 256 * 1024
@@ -70,6 +71,7 @@ def return_path(sender: Address | None) -> bytes:
     return field("Return-Path", f"<{sender}>" if sender else "<>")
 
 
+@lru_cache(maxsize=1024)  # the same people get mail again
 def delivered_to(address: Address) -> bytes:
     """Write the Delivered-To of RFC 9228.  Raises `FieldRefused`."""
     return field("Delivered-To", str(address))
@@ -99,6 +101,7 @@ def received_field(
     lines = [
         f"Received: from {_from_domain(client, utf8)}",
         f"by {token(hostname, True)} ({token(software, True)}) with {_protocol(client, utf8)}",
+        *_solicitation(envelope.solicitation),
         f"id {token(envelope.id)}",
     ]
     who = str(recipient) if recipient else ""
@@ -111,6 +114,8 @@ def received_field(
 
 def _from_domain(client: Client, utf8: bool) -> str:
     """Extended-Domain = Domain / (Domain FWS "(" TCP-info ")"), RFC 5321 section 4.4."""
+    if client.service is Service.LOCAL:
+        return f"localhost ({token(client.helo)})" if client.helo else "localhost"
     literal = ""
     if client.address:
         kind = "IPv6:" if ":" in client.address else ""
@@ -124,9 +129,17 @@ def _from_domain(client: Client, utf8: bool) -> str:
 def _protocol(client: Client, utf8: bool) -> str:
     """Return the ``with`` word; RFC 6531 section 4.3 has its own where SMTPUTF8 was used: UTF8SMTPSA, UTF8LMTP."""
     word = client.protocol
-    if utf8:
+    if utf8 and client.service is not Service.LOCAL:
         word = "UTF8" + word.removeprefix("E")
     return f"{word} ({token(client.tls)})" if client.tls else word
+
+
+def _solicitation(keywords: str) -> list[str]:
+    """Return the keywords of SOLICIT as a comment, in lines: they go on in the trace (RFC 3865 section 2.6)."""
+    if not keywords:
+        return []
+    cleaned = ", ".join(token(each) for each in keywords.split(","))
+    return textwrap.wrap(f"(SOLICIT={cleaned})", _FOLD_AT - 1, break_long_words=False, break_on_hyphens=False)
 
 
 def token(text: str, utf8: bool = False) -> str:

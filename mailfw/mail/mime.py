@@ -391,6 +391,9 @@ def decode_parts(octets: bytes) -> Part:
 
 def shift_parts(octets: bytes, size: int) -> bytes:
     """Return the table for the same message with `size` octets of header put before it."""
+    if octets.endswith(_CHILDLESS):
+        facts, header, body, lines, _ = octets.rsplit(b",", 4)
+        return b"%b,%d,%b,%b%b" % (facts, int(header) + size, body, lines, _CHILDLESS)
     root = json.loads(octets)
     root[_HEADER_SIZE] += size
     waiting = list(root[_CHILDREN])
@@ -403,6 +406,9 @@ def shift_parts(octets: bytes, size: int) -> bytes:
 
 #: Places in a line of the table.
 _HEADER_START, _HEADER_SIZE, _CHILDREN = 11, 12, 15
+
+#: How the table ends of a message without parts, whose line alone is shifted without being read.
+_CHILDLESS = b",[]]"
 
 
 def _to_list(part: Part) -> list[Any]:

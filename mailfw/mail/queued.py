@@ -128,6 +128,7 @@ def encode(queued: Queued) -> bytes:
         ("envid", envelope.envid),
         ("rcpt", _from_options(envelope.options)),
         ("tls", envelope.require_tls),
+        ("notls", envelope.tls_optional),
         ("priority", envelope.priority),
         ("release", envelope.release),
         ("by", [envelope.by.deadline, envelope.by.returns, envelope.by.trace] if envelope.by else None),
@@ -183,6 +184,7 @@ def _to_envelope(state: Mapping[str, Any]) -> Envelope:
         DeliverBy(float(by[0]), bool(by[1]), bool(by[2])) if by else None,
         str(state.get("solicit", "")),
         str(state.get("auth", "")),
+        bool(state.get("notls")),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
 
-from mailfw.mail.address import Address
+from mailfw.mail.address import Address, ascii_domain
 from mailfw.mail.envelope import NO_OPTIONS, RecipientOptions
 from mailfw.mail.message import date_time, field, printable, token
 from mailfw.mail.queued import Action, Concluded
@@ -130,8 +130,8 @@ def _subject(report: Report) -> str:
 def _with_a_labels(address: Address) -> Address:
     """Write a domain as every server knows it; one that cannot be stays."""
     try:
-        return Address(address.local, address.domain.encode("idna").decode("ascii"))
-    except UnicodeError:
+        return Address(address.local, ascii_domain(address.domain))
+    except ValueError:
         return address
 
 

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import re
 
-from mailfw.mail.address import Address, normalise_domain
+from mailfw.mail.address import Address, ascii_domain, normalise_domain
 
 #: Days that a rewritten address leads back: longer than any queue keeps a message and its report.
 VALIDITY = 21
@@ -113,8 +113,8 @@ def _check(stated: str, right: str) -> None:
 def _plain(domain: str) -> str:
     """Write a domain in A-labels where it has any, so that a rewritten ASCII local part needs no SMTPUTF8."""
     try:
-        return domain.encode("idna").decode("ascii") if not domain.isascii() else domain
-    except UnicodeError:
+        return ascii_domain(domain)
+    except ValueError:
         return domain
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -74,8 +75,8 @@ def summarise(octets: bytes) -> Summary:
     return summariser.finish()
 
 
-#: Fields of which neither an envelope nor the structure of a message shows anything.
-_TRACE_FIELDS = frozenset((b"return-path", b"delivered-to", b"received"))
+# Fields of which neither an envelope nor the structure of a message shows anything, folds and all.
+_TRACE = re.compile(rb"(?:(?:Return-Path|Delivered-To|Received):[^\n]*\n(?:[ \t][^\n]*\n)*)*", re.IGNORECASE)
 
 
 def behind(prefix: bytes, summary: Summary) -> Summary | None:
@@ -84,10 +85,9 @@ def behind(prefix: bytes, summary: Summary) -> Summary | None:
 
     The message must not begin with a space or tab: it would go on with the last of them.
     """
-    fields = list(split_fields(prefix))
-    size = len(prefix)
-    if not prefix.endswith(b"\n") or sum([len(raw) for name, raw in fields if name in _TRACE_FIELDS]) != size:
+    if _TRACE.fullmatch(prefix) is None:
         return None
+    size = len(prefix)
     return Summary(
         summary.size + size,
         summary.header_size + size,
@@ -95,7 +95,7 @@ def behind(prefix: bytes, summary: Summary) -> Summary | None:
         summary.body,
         summary.bodystructure,
         shift_parts(summary.parts, size),
-        b"".join([raw for name, raw in fields if name in LISTED_FIELDS]) + summary.fields,
+        b"".join([raw for name, raw in split_fields(prefix) if name in LISTED_FIELDS]) + summary.fields,
         summary.sent,
     )
 

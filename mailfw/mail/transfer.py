@@ -27,6 +27,8 @@ _SHORT = 300
 # safe-char and spaces, but none at the end of the line, and no "." that is alone    RFC 2045 section 6.7
 _PLAIN = re.compile(rb"[!-<>-~](?:[ -<>-~\t]{0,74}[!-<>-~])?")
 _SOFT_BREAK = re.compile(rb"=\r?\n")
+# `binascii` lets a line be longer by the octet before a LF, which it takes for the end though that is encoded, too
+_TOO_LONG = re.compile(rb"^([^\n]{75})([^\n]=\r\n)", re.MULTILINE)
 # What no line of 7bit may have: NUL, octets above 127, CR or LF that is no line end  RFC 2045 section 2.7
 _NOT_SEVEN_BIT = re.compile(rb"[\0\x80-\xff\r\n]")
 _DIRTY = re.compile(rb"[\0\x80-\xff]|\r(?!\n)|(?<!\r)\n|[^\n]{1000}")
@@ -103,6 +105,12 @@ def _cut(line: bytes, piece: int, spare: int = 0) -> Iterator[bytes]:
     yield line[start:]
 
 
+#: Octets of an encoded line without its end (RFC 2045 section 6.7, rule 5).
+_LONGEST = 76
+# A line behind a soft line break that could be taken for a delimiter, to its end         RFC 2046 section 5.1.1
+_DELIMITER = re.compile(rb"(?<==\r\n)--[^\r\n]*")
+
+
 class QuotedPrintable:
     """The encoding of text: CRLF is a line end, every other CR and LF is an octet like any other."""
 
@@ -123,17 +131,28 @@ class QuotedPrintable:
 
     def _guarded(self, written: bytes) -> bytes:
         """Let no line that begins where the text has none be taken for the delimiter of a part."""
-        if self._in_line and written.startswith(b"--"):
-            written = b"=2D" + written[1:]
+        whole = b"=\r\n" + written if self._in_line else written
+        if b"=\r\n--" in whole:
+            whole = _DELIMITER.sub(lambda found: _guard(found[0]), whole)
+        ready = whole[3:] if self._in_line else whole
         if written:
             self._in_line = written.endswith(b"=\r\n")
-        return written.replace(b"=\r\n--", b"=\r\n=2D-")
+        return ready
+
+
+def _guard(line: bytes) -> bytes:
+    """Write the first hyphen of a line as its code; the line is broken where there is no room for that."""
+    if len(line) + 2 <= _LONGEST:
+        return b"=2D" + line[1:]
+    rest = line[2:]
+    return b"=2D-=\r\n" + (_guard(rest) if rest.startswith(b"--") else rest)
 
 
 def _quoted(line: bytes) -> bytes:
     if not line or (_PLAIN.fullmatch(line) is not None and line != b"."):
         return line
-    return _SOFT_BREAK.sub(b"=\r\n", binascii.b2a_qp(line, istext=False))
+    written = _SOFT_BREAK.sub(b"=\r\n", binascii.b2a_qp(line, istext=False))
+    return _TOO_LONG.sub(rb"\1=\r\n\2", written) if b"\n" in line else written
 
 
 def _unended(piece: bytes) -> bytes:

@@ -42,7 +42,11 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Take the message and keep it in the queue's quarantine until somebody releases or deletes it."""
+    """
+    Take the message and keep it in the queue's quarantine until somebody releases or deletes it.
+
+    Only `on_message` may answer this.
+    """
 
     reason: str
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
 from mailfw.mail.message import field
-from mailfw.mail.verdict import Accept, Defer, Modify, Quarantine, Refuse, Verdict
+from mailfw.mail.verdict import Accept, Defer, Hold, Modify, Quarantine, Refuse, Verdict
+from mailfw.patience import within
 
 log = Logger()
 
@@ -24,10 +22,6 @@ FailureAction = Literal["defer", "accept", "refuse"]
 
 #: Asks one policy one question.
 _Question = Callable[[Any], Coroutine[Any, Any, Verdict | None]]
-
-
-class PolicyTimedOut(Exception):
-    """A policy took longer than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +88,7 @@ class Pipeline:
         added: tuple[tuple[str, str], ...] = ()
         for link in self._links:
             try:
-                verdict = await self._answer(link, question)
+                verdict = await within(self._clock, link.timeout, question(link.policy))
                 if verdict is None:
                     continue
                 _check(verdict, stage)
@@ -115,54 +109,6 @@ class Pipeline:
             return Modify(added) if added else None
         return Modify(added) if added else verdict
 
-    async def _answer(self, link: Link, question: _Question) -> Verdict | None:
-        """Ask one policy; only one that has to wait costs a timer."""
-        coroutine = question(link.policy)
-        try:
-            waiting_for = coroutine.send(None)
-        except StopIteration as answered:
-            verdict: Verdict | None = answered.value
-            return verdict
-        return await self._in_time(link, Deferred.fromCoroutine(_rest(coroutine, waiting_for)))
-
-    def _in_time(self, link: Link, asked: Deferred[Verdict | None]) -> Deferred[Verdict | None]:
-        """Return the answer, or `PolicyTimedOut` though the policy should ignore that it is cancelled."""
-        answer: Deferred[Verdict | None] = Deferred()
-
-        def expire() -> None:
-            answer.errback(PolicyTimedOut(f"No answer within {link.timeout} s"))
-            asked.cancel()
-
-        def settle(result: Any) -> None:
-            if not timer.active():
-                return
-            timer.cancel()
-            if isinstance(result, Failure):
-                answer.errback(result)
-            else:
-                answer.callback(result)
-
-        timer = self._clock.callLater(link.timeout, expire)
-        asked.addBoth(settle)
-        return answer
-
-
-@types.coroutine
-def _rest(coroutine: Coroutine[Any, Any, Any], waiting_for: Any) -> Generator[Any, Any, Any]:
-    """Drive a coroutine whose first step has been made to its end, as ``await`` would."""
-    try:
-        while True:
-            try:
-                result = yield waiting_for
-            except Exception as error:
-                waiting_for = coroutine.throw(error)
-            else:
-                waiting_for = coroutine.send(result)
-    except StopIteration as ended:
-        return ended.value
-    finally:
-        coroutine.close()
-
 
 _FAILED: dict[FailureAction, Verdict | None] = {
     "defer": Defer("A check cannot be made at the moment; try again later", "4.7.1", 451),
@@ -173,7 +119,7 @@ _FAILED: dict[FailureAction, Verdict | None] = {
 
 def _check(verdict: object, stage: str) -> None:
     """Raise `TypeError` or `FieldRefused` for what no policy may answer."""
-    if not isinstance(verdict, get_args(Verdict)) or (isinstance(verdict, Modify) and stage != "on_message"):
+    if not isinstance(verdict, get_args(Verdict)) or (isinstance(verdict, Modify | Hold) and stage != "on_message"):
         raise TypeError(f"{verdict!r} is no verdict {stage}")
     if isinstance(verdict, Modify | Quarantine):
         for name, value in verdict.fields:

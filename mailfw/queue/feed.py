@@ -120,7 +120,8 @@ class Feed:
             return now + SWEEP
         taken, over = await self._take(now, room)
         for queued in taken:
-            await self._begin(queued)
+            # Each by itself: a router that thinks about one must not keep the others waiting.
+            Deferred.fromCoroutine(self._begin_with(queued))
         self.has_more = bool(taken) or bool(self._lanes.full())
         if taken:
             return now
@@ -130,6 +131,12 @@ class Feed:
         if change is not None:
             times += [change, self._sweep_at]
         return min(times, default=float("inf"))
+
+    async def _begin_with(self, queued: Queued) -> None:
+        try:
+            await self._begin(queued)
+        except Exception:
+            log.failure("Message {id} cannot be begun with", id=queued.id)
 
     async def _take(self, now: float, room: int) -> tuple[list[Queued], Collection[str]]:
         over = self._lanes.full()

@@ -10,6 +10,7 @@ Mail by LMTP is delivered while the client waits, since each recipient has a rep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from twisted.internet.defer import Deferred as TwistedDeferred
@@ -99,6 +100,8 @@ class Intake:
         refusal = self._refusal(client, header)
         if refusal is not None:
             return [refusal] * len(envelope.recipients)
+        if not envelope.require_tls and b"no" in map(bytes.lower, header.values(b"tls-required")):
+            envelope = replace(envelope, tls_optional=True)  # RFC 8689 section 5
         verdict = await self._policies.on_message(client, envelope, draft)
         answer = _answer(verdict, envelope)
         if answer is not None:
@@ -116,7 +119,7 @@ class Intake:
     def _refusal(self, client: Client, header: Header) -> Failed | None:
         if header.count(b"received") > self._max_hops:
             return LOOP
-        if client.service is Service.SUBMISSION and not header.is_whole:
+        if client.service.takes_new_mail and not header.is_whole:
             return HEADER_TOO_LONG  # a Bcc could be in what we did not see
         return None
 

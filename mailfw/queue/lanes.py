@@ -209,11 +209,21 @@ class Lanes:
 
     # ------------------------------------------------------------ out
 
-    def next(self, now: float) -> Entry | None:
-        """Return what begins now; its lane counts it until `ended`."""
+    @property
+    def has_local(self) -> bool:
+        """Whether something may wait for a place in our own mailboxes."""
+        return bool(self._local)
+
+    @property
+    def local_in_flight(self) -> int:
+        """How many deliveries into them are under way."""
+        return self.in_flight - self._in_flight_elsewhere
+
+    def next(self, now: float, local: bool = True) -> Entry | None:
+        """Return what begins now, into our own mailboxes where that may be; its lane counts it until `ended`."""
         for name in [name for name, lane in self._limited.items() if lane.not_before <= now]:
             self._list(self._limited.pop(name))
-        lane = self._turn(self._local, now)
+        lane = self._turn(self._local, now) if local else None
         if lane is None and self._in_flight_elsewhere < self._bounds.deliveries:
             lane = self._turn(self._remote, now)
         if lane is None:

@@ -66,7 +66,9 @@ class Reports:
 
     async def _write(self, queued: Queued, sender: Address, content: Content, now: float) -> tuple[bytes, bool] | None:
         envelope = queued.envelope
-        is_whole = returns_whole(envelope.returns, queued.owed, content.size)
+        # RFC 8689 section 5: the way back may be less safe than the sender required
+        returns = "HDRS" if envelope.require_tls else envelope.returns
+        is_whole = returns_whole(returns, queued.owed, content.size)
         delayed = any(one.action is Action.DELAYED for one in queued.owed)
         report = Report(
             id=f"{queued.id}-r{_mark(queued)}",

@@ -11,25 +11,25 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from mailfw.interfaces import IContent, ICourier, ISpool
 from mailfw.mail.outcome import Deferred as DeferredOutcome
 from mailfw.mail.outcome import Delivered, Failed
 from mailfw.mail.queued import Leg, Queued
 from mailfw.queue.active import Active, Change, Entry, Gone
+from mailfw.queue.alarm import Alarm
 from mailfw.queue.attempt import Couriers, Outcomes, attempt, close
 from mailfw.queue.bounds import Bounds
 from mailfw.queue.chronicle import Chronicle
 from mailfw.queue.feed import Feed
 from mailfw.queue.lanes import Lanes
 from mailfw.queue.notes import Notes
+from mailfw.queue.pace import Pace
 from mailfw.queue.planning import Planner
 from mailfw.queue.rates import Limiter, Rates
 from mailfw.queue.reports import Reports
@@ -37,7 +37,8 @@ from mailfw.queue.schedule import Schedule
 from mailfw.queue.settlement import replace_leg, settle, warn
 from mailfw.queue.statistics import Statistics
 from mailfw.queue.steady import steady_clock
-from mailfw.queue.waking import Concern, due_now, for_destination, for_domain
+from mailfw.queue.waking import due_later, for_destination, for_domain, wake
+from mailfw.queue.watch import Watch
 from mailfw.site import Site
 
 log = Logger()
@@ -46,10 +47,8 @@ log = Logger()
 AFTER_FAULT = 60.0
 #: Seconds that deliveries under way have to come to an end when the server stops.
 STOP_WITHIN = 30.0
-#: Messages of a destination that cannot be reached which are dealt with in one turn of the reactor.
-_AT_ONCE = 100
-#: Messages that are looked at in one step when a destination is to be tried now, or one is looked for.
-_STEP = 500
+#: In one turn of the reactor: deliveries that begin, and messages that are put off since nobody can be reached.
+_BEGUN_AT_ONCE, _AT_ONCE = 500, 100
 #: How often, and after how many seconds, a message that is on its way into memory is looked for again.
 _LOOKS, _LOOK = 100, 0.05
 
@@ -100,8 +99,11 @@ class QueueRunner(Service):
         )
         self._octets = 0
         self._counts = {Delivered: 0, DeferredOutcome: 0, Failed: 0}
-        self._pumping: Any = None
-        self._limited: Any = None
+        self._pumping = Alarm(site.reactor, self._pump)
+        self._limited = Alarm(site.reactor, self._pump_soon)
+        self._resting = Alarm(site.reactor, self._pump_soon)
+        self._pace = Pace()
+        self._watch = Watch(reactor=site.reactor, clock=self.seconds, timeout=self._bounds.delivery_timeout)
         self._putting_off: list[tuple[Entry, DeferredOutcome]] = []
         self._ended: Deferred[None] | None = None
 
@@ -114,10 +116,8 @@ class QueueRunner(Service):
 
     async def _stop(self) -> None:
         await self._feed.stop()
-        for timer in (self._pumping, self._limited):
-            if timer is not None:
-                timer.cancel()
-        self._pumping = self._limited = None
+        for alarm in (self._pumping, self._limited, self._resting):
+            alarm.stop()
         while self._putting_off:
             self._put_some_off(self.seconds())
         for active in list(self._active.values()):
@@ -128,6 +128,7 @@ class QueueRunner(Service):
             await self._ended
             if patience.active():
                 patience.cancel()
+        self._watch.stop()
         if self._active:
             log.warn("{count} messages are still under way", count=len(self._active))  # noqa: G010  # Twisted's name
 
@@ -166,17 +167,23 @@ class QueueRunner(Service):
         if content is not None and self._octets + content.size > self._bounds.memory:
             content = None
         active = self._admit(queued, content)
+        now = self.seconds()
+        self._pace.arrived(now)
         if not self.running or queued.held or len(self._active) > self._bounds.active:
             self._finish_soon(active)
             return not self.running or bool(queued.held)
-        return self._enter(active, self.seconds(), fresh=True)
+        return self._enter(active, now, fresh=True)
 
     async def _begin(self, queued: Queued) -> None:
         """Take over a message from the spool: ways may be others now."""
         active = self._admit(queued, None)
         now = self.seconds()
         active.in_flight += 1  # so long as nobody knows the way it is not given back
-        active.queued = await self._planner.plan_again(queued, now, self.schedule, self._chance())
+        try:
+            active.queued = await self._planner.plan_again(queued, now, self.schedule, self._chance())
+        except Exception:
+            log.failure("Nobody can tell where message {id} goes", id=queued.id)
+            active.queued = due_later(queued, now + AFTER_FAULT)
         active.in_flight -= 1
         if self.running and not active.changes:
             self._enter(active, now, fresh=False)
@@ -213,31 +220,37 @@ class QueueRunner(Service):
     # ------------------------------------------------------------ out
 
     def _pump_soon(self) -> None:
-        if self._pumping is None and self.running:
-            self._pumping = self._reactor.callLater(0, self._pump)
+        if self.running:
+            self._pumping.ring_in(0)
 
     def _pump(self) -> None:
         """Begin what may begin, in the turn of the reactor after that in which it could."""
-        self._pumping = None
         now = self.seconds()
         self._put_some_off(now)
-        while (entry := self._lanes.next(now)) is not None:
+        pause = self._pace.wait(now, self._lanes.local_in_flight)
+        copies = 0 if pause else self._bounds.local_concurrency
+        for _ in range(_BEGUN_AT_ONCE):
+            entry = self._lanes.next(now, copies > 0)
+            if entry is None:
+                break
+            if entry.lane.is_local:
+                copies -= len(entry.leg.recipients)
+                self._pace.began(now)
             wait = 0.0 if self._limiter.is_idle else self._limiter.wait(entry.active.queued, entry.leg)
             if wait:
                 self._lanes.unbegin(entry)
                 self._postpone(entry, now + wait)
             else:
-                Deferred.fromCoroutine(self._attempt(entry)).addErrback(_never)
+                self._watch.begin(entry, self._attempt(entry))
+        else:
+            self._pump_soon()
         if self._putting_off:
             self._pump_soon()
+        if self._lanes.has_local:
+            self._resting.ring_in(max(0.001, pause))
         token = self._lanes.next_token()
-        if token is not None and self._limited is None:
-            self._limited = self._reactor.callLater(max(0.001, token - now), self._token)
-
-    def _token(self) -> None:
-        """Go on with a lane that was at the limit of its rate."""
-        self._limited = None
-        self._pump_soon()
+        if token is not None:
+            self._limited.ring_in(max(0.001, token - now))
 
     def _put_some_off(self, now: float) -> None:
         """Let those wait that need not be tried now, so many in a turn that nobody else has to."""
@@ -265,6 +278,7 @@ class QueueRunner(Service):
     async def _attempt(self, entry: Entry) -> None:
         active, leg = entry.active, entry.leg
         outcomes = await attempt(self.couriers, self._spool, active, leg)
+        self._watch.answered(entry)
         now = self.seconds()
         achieved = False
         unreachable: DeferredOutcome | None = None
@@ -421,22 +435,8 @@ class QueueRunner(Service):
 
     async def etrn(self, domain: str) -> int:
         """Make all that waits for recipients of a domain due now (RFC 1985), and return how many messages that are."""
-        return await self._wake(for_domain(domain))
+        return await wake(for_domain(domain), self._reactor, self._spool, self._active, self.alter)
 
     async def wake(self, destination: str) -> int:
         """Make all that waits for a destination of `Route` due now, and return how many messages that are."""
-        return await self._wake(for_destination(destination))
-
-    async def _wake(self, concerns: Concern) -> int:
-        count, last = 0, ""
-        while batch := await self._spool.scan(last, _STEP):
-            last = batch[-1].id
-            for queued in batch:
-                if queued.id not in self._active and not queued.held and any(map(concerns, queued.legs)):
-                    count += await self.alter(queued.id, lambda one: due_now(one, concerns)) is not None
-            await deferLater(self._reactor, 0)
-        return count
-
-
-def _never(fault: Failure) -> None:
-    log.failure("A delivery has failed in a way that none should", failure=fault)
+        return await wake(for_destination(destination), self._reactor, self._spool, self._active, self.alter)

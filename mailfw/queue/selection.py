@@ -117,6 +117,7 @@ def description(queued: Queued) -> dict[str, Any]:
         "priority": envelope.priority,
         "smtputf8": envelope.smtputf8,
         "require_tls": envelope.require_tls,
+        "tls_optional": envelope.tls_optional,
         "envid": envelope.envid,
         "recipients": [_waiting(leg, one) for leg in queued.legs for one in leg.recipients],
         "owed": [

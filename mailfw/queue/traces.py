@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailfw.mail.content import Content, Octets, Prefixed
-from mailfw.mail.envelope import Client, Envelope, Service
+from mailfw.mail.envelope import Client, Envelope
 from mailfw.mail.message import Header, date_time, field, received_field, token
 from mailfw.mail.verdict import Modify, Quarantine, Verdict
 from mailfw.site import Site
@@ -26,7 +26,7 @@ class Tracer:
         if isinstance(verdict, Modify | Quarantine):
             prefix += b"".join(field(name, value) for name, value in verdict.fields)
         dropped = [b"return-path"]  # RFC 5321 section 4.4: ours will be the only one
-        if client.service is Service.SUBMISSION:
+        if client.service.takes_new_mail:
             prefix += self._completed(envelope, header, now)
             dropped += [b"bcc", b"resent-bcc"]  # RFC 5322 section 3.6.3: the others must not see them
         start = 0

@@ -34,7 +34,9 @@ async def explain(
     resolution = await directory.resolve(address)
     steps = [f"{address}: {_resolved(resolution)}"]
     if isinstance(resolution, NoSuchRecipient):
-        return steps
+        decision = await router.decide(sender, address)
+        if isinstance(decision.way, Route) and not decision.way.destination:
+            return steps  # only a rule gets mail to who is nobody here
     if not isinstance(resolution, Expansion):
         return steps + await _way(router, hops, address, sender, require_tls)
     for target in resolution.targets[:_MOST_TARGETS]:

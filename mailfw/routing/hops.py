@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -63,7 +64,7 @@ class HopFinder:
         random: Random | None = None,
     ) -> None:
         self._reactor = site.reactor
-        self._recent: dict[tuple[str, bool], tuple[float, Sequence[Hop]]] = {}
+        self._recent: dict[tuple[str, bool, bool], tuple[float, Sequence[Hop]]] = {}
         self._resolver = resolver
         self._settings = settings
         self._logins = logins
@@ -86,20 +87,25 @@ class HopFinder:
         if self._reports is not None:
             await self._reports.stop()
 
-    async def find(self, destination: str, require_tls: bool) -> Sequence[Hop] | Deferred | Failed:
+    async def find(
+        self, destination: str, require_tls: bool, tls_optional: bool = False
+    ) -> Sequence[Hop] | Deferred | Failed:
         """Return hosts, or why there are none."""
         now = self._reactor.seconds()
-        found_at, hops = self._recent.get((destination, require_tls), (0.0, ()))
+        asked = (destination, require_tls, tls_optional)
+        found_at, hops = self._recent.get(asked, (0.0, ()))
         if hops and now - found_at < _FRESH:
             return hops
-        found = await self.explain(destination, require_tls, _unheard)
+        found = await self.explain(destination, require_tls, _unheard, tls_optional)
         if not isinstance(found, Deferred | Failed):
             if len(self._recent) >= _MOST_FRESH:
                 self._recent.clear()
-            self._recent[destination, require_tls] = (now, found)
+            self._recent[asked] = (now, found)
         return found
 
-    async def explain(self, destination: str, require_tls: bool, note: Note) -> Sequence[Hop] | Deferred | Failed:
+    async def explain(
+        self, destination: str, require_tls: bool, note: Note, tls_optional: bool = False
+    ) -> Sequence[Hop] | Deferred | Failed:
         """Do the same, and tell of each step."""
         if is_destination(destination):
             return await self._fixed(destination, require_tls, note)
@@ -112,7 +118,7 @@ class HopFinder:
             return Failed(Reply(550, "5.1.2", str(broken)))
         if domain != destination:
             note(f"{destination} is {domain} in the DNS")
-        return await self._by_mx(domain, require_tls, note)
+        return await self._by_mx(domain, require_tls, note, tls_optional and not require_tls)
 
     def note_tls(self, destination: str, hop: Hop, result: str) -> None:
         """Count a connection for the report to a domain; fixed hosts get none."""
@@ -172,10 +178,12 @@ class HopFinder:
 
     # ------------------------------------------------------------ domains
 
-    async def _by_mx(self, domain: str, require_tls: bool, note: Note) -> Sequence[Hop] | Deferred | Failed:
+    async def _by_mx(
+        self, domain: str, require_tls: bool, note: Note, tls_optional: bool
+    ) -> Sequence[Hop] | Deferred | Failed:
         looking: list[Later[Any]] = [
             Later.fromCoroutine(self._resolver.look_up(domain, "MX")),
-            Later.fromCoroutine(self._policy(domain)),
+            Later.fromCoroutine(self._policy(domain, tls_optional)),
         ]
         answer, policy = await gatherResults(looking, consumeErrors=True)
         _note_answer(domain, answer, policy, note)
@@ -189,7 +197,7 @@ class HopFinder:
         search = Search(
             domain,
             self._resolver,
-            self._settings,
+            replace(self._settings, dane=False) if tls_optional else self._settings,
             policy,
             is_implicit=answer.finding is Finding.NO_DATA,
             is_secure=answer.secure,
@@ -199,8 +207,9 @@ class HopFinder:
         )
         return await search.run(others)
 
-    async def _policy(self, domain: str) -> Policy | None:
-        return await self._strict.policy(domain) if self._strict is not None else None
+    async def _policy(self, domain: str, tls_optional: bool) -> Policy | None:
+        asked = self._strict is not None and not tls_optional  # RFC 8689 section 5: policies do not hold then
+        return await self._strict.policy(domain) if self._strict is not None and asked else None
 
     def _trouble(self, domain: str, tls: TLSDemand, result: str, host: str, why: str) -> None:
         if self._reports is not None:

@@ -13,16 +13,21 @@ SPECIAL_USE = frozenset({"localhost", "invalid", "onion"})
 
 def a_labels(domain: str) -> str:
     """Return a domain as the DNS has it (RFC 5891, with the mapping of UTS 46).  Raises `ValueError`."""
-    if domain.isascii():
-        labels = domain.lower()
-    else:
-        try:
-            labels = idna.encode(domain, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError) as broken:
-            raise ValueError(f"{domain} is no domain name: {broken}") from broken
+    labels = domain.lower() if domain.isascii() else _encoded(domain)
     if not labels or len(labels) > 253 or not all(0 < len(label) < 64 for label in labels.split(".")):
         raise ValueError(f"{domain} is no domain name")  # RFC 1035 section 2.3.4
     return labels
+
+
+def _encoded(domain: str) -> str:
+    """Encode as RFC 5891 does; names that IDNA 2003 allowed, such as those of emoji, are still about."""
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
+    except (idna.IDNAError, UnicodeError) as refused:
+        try:
+            return domain.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError(f"{domain} is no domain name: {refused}") from refused
 
 
 def is_special(domain: str) -> bool:

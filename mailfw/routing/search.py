@@ -133,7 +133,7 @@ class Search:
             if isinstance(policy_demand, Deferred):
                 return policy_demand
             demand = policy_demand
-            is_authentic = self._is_secure or demand.policy == "sts"
+            is_authentic = self._is_secure or bool(demand.names)
         if self._require_tls and demand.level is not TLSLevel.VERIFY:
             if not is_authentic:
                 return Failed(Reply(550, "5.7.30", f"The sender requires TLS, and nobody vouches for {host}"))
@@ -142,17 +142,17 @@ class Search:
         return demand
 
     def _by_policy(self, host: str) -> TLSDemand | Deferred:
-        """Return what MTA-STS demands; in testing mode it is only looked at, for the report."""
+        """Return what MTA-STS demands; in testing mode the courier looks at it, for the report."""
         policy = self._policy
         if policy is None or policy.mode is Mode.NONE:
             return TLSDemand()
-        if policy.names(host):
-            level = TLSLevel.VERIFY if policy.mode is Mode.ENFORCE else TLSLevel.MAY
-            return TLSDemand(level, names=(host,), policy="sts")
+        names = (host,) if policy.names(host) else ()
+        if policy.mode is Mode.TESTING:
+            return TLSDemand(names=names, policy="sts")
+        if names:
+            return TLSDemand(TLSLevel.VERIFY, names=names, policy="sts")
         why = f"{host} is not among the hosts of the MTA-STS policy of {self._domain}"
         self._trouble(self._domain, TLSDemand(policy="sts"), "validation-failure", host, why)
-        if policy.mode is Mode.TESTING:
-            return TLSDemand()
         return Deferred(Reply(451, "4.7.5", why), unreachable=True)
 
 
@@ -170,4 +170,6 @@ def describe(demand: TLSDemand) -> str:
         ),
     }[demand.level]
     why = {"sts": " (MTA-STS)", "tlsa": " (DANE)"}.get(demand.policy, "")
+    if demand.is_test:
+        why = " (MTA-STS in testing mode" + ("" if demand.names else ", whose policy does not name the host") + ")"
     return ("implicit " if demand.implicit else "") + how + why

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import LoginFailed, Unauthorized
 from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -26,6 +27,8 @@ log = Logger()
 
 #: Of one response in base64, with its CRLF: RFC 4954 section 4; RFC 5034 and RFC 9051 have none of their own.
 RESPONSE_LIMIT = 12288
+#: Seconds that a checker and a store may take for one login; hashes may have to wait for a few of them.
+JUDGED_WITHIN = 60.0
 
 
 class Attempts(Protocol):
@@ -115,7 +118,8 @@ class Logins:
         if self._attempts is not None and not self._attempts.admits(address, account):
             raise Throttled
         try:
-            _, avatar, logout = await self._portal.login(proof.credentials, None, IAccount)
+            judging = self._portal.login(proof.credentials, None, IAccount)
+            _, avatar, logout = await judging.addTimeout(JUDGED_WITHIN, self._clock)
             login = Login(IAccount(avatar), logout)
         except (LoginFailed, Unauthorized):
             if proof.refusal is not None:
@@ -158,7 +162,8 @@ class Logins:
         """Ask the checker that will judge the proof."""
         keyring = IScramKeyring(self._portal.checkers[IScramProof])
         try:
-            keys = await keyring.scram_keys(username, mechanism)
+            looking = Deferred.fromCoroutine(keyring.scram_keys(username, mechanism))
+            keys: ScramKeys | None = await looking.addTimeout(JUDGED_WITHIN, self._clock)
         except Exception:
             log.failure("The keys of an account cannot be had")
             raise Unavailable

@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from mailfw.options import Options
+from mailfw.service.collector import let_be
 from mailfw.service.server import Server
+from mailfw.service.text_log import text_log
 
 __all__ = ["Options", "makeService"]
 
@@ -14,6 +16,7 @@ def makeService(options: Options) -> IService:
     """Return the server; nothing is opened or written before it is started."""
     from twisted.internet import reactor
 
+    reactor.callWhenRunning(let_be)
     return Server(
         options.configuration,
         options.choices,
@@ -22,4 +25,5 @@ def makeService(options: Options) -> IService:
         checkers=options.checkers,
         owner=options.owner,
         is_daemon=options.is_daemon,
+        text_log=text_log(options.parent or {}, reactor),
     )

@@ -127,7 +127,7 @@ class Answers:
         draft = await self._intake.open_draft(size)
         try:
             await body.read_into(draft.write, size)
-            client = Client(Service.SUBMISSION, "", helo=f"uid={_text(request, 'by')}")
+            client = Client(Service.LOCAL, "", helo=f"uid={_text(request, 'by')}")
             outcomes = await self._intake.accept(client, envelope, draft)
         finally:
             await draft.close()

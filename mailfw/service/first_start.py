@@ -8,15 +8,20 @@ import os
 import pwd
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThreadPool
 
+from mailfw.commands.language import LOCK
 from mailfw.configuration import Configuration, ConfigurationRefused, Source
 from mailfw.service.ports import CannotStart
 from mailfw.tls.certificates import CertificateRefused, Certificates, KeyPair
 from mailfw.tls.self_signed import PEM, write
+
+#: Seconds to wait for whoever holds the data directory.
+_OTHERS_PATIENCE = 5.0
 
 
 def make_directory(data: Path, owner: tuple[int | None, int | None]) -> None:
@@ -45,28 +50,53 @@ def _made_by_commands(data: Path) -> list[Path]:
     names = {each.name for each in files}
     plain = all(stat.S_ISREG(each.st_mode) for each in status[1:])
     locked = all(name.removesuffix(".lock") + ".lock" in names for name in names)
-    served = "server.lock" in names
+    served = LOCK in names
     return [data, *files] if files and private and plain and locked and not served else []
 
 
+class InUse(Exception):
+    """Another process holds the data directory; the text says which."""
+
+
 def lock(data: Path) -> int:
-    """Return a descriptor that holds the data directory for this process alone.  Raises `CannotStart`."""
-    path = data / "server.lock"
+    """Do what `hold` does, for a server.  Raises `CannotStart`."""
+    try:
+        return hold(data)
+    except InUse as reason:
+        raise CannotStart(str(reason))
+
+
+def hold(data: Path) -> int:
+    """
+    Return a descriptor that holds the data directory for this process alone.  Raises `InUse` and `CannotStart`.
+
+    A command that answers in the server's place holds it for a moment, which must not keep the server from starting.
+    """
+    path = data / LOCK
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as reason:
         raise CannotStart(
             f"{path}: {reason.strerror}; {data} and all in it must belong to the user that mailfw runs as"
         )
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        other = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise CannotStart(f"{data} is in use by another mailfw, process {other}")
+    until = time.monotonic() + _OTHERS_PATIENCE
+    while not _held(descriptor):
+        if time.monotonic() > until:
+            other = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise InUse(f"{data} is in use by another mailfw, process {other}")
+        time.sleep(0.05)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
     return descriptor
+
+
+def _held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 # ---------------------------------------------------------------- certificates

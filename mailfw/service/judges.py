@@ -14,7 +14,9 @@ from mailfw.interfaces import IAccountList, IDeliveryPolicy, IDirectory, IRouter
 from mailfw.plugins import PluginRefused
 from mailfw.policies.pipeline import Link, Pipeline
 from mailfw.queue.rewriting import ReturningDirectory, SenderRewriting
+from mailfw.routing.router import TableRouter
 from mailfw.routing.table import RouteRefused, RoutingTable, read_table
+from mailfw.service.prompt import PromptDirectory, Prompter, PromptRouter
 from mailfw.site import Site
 
 
@@ -50,12 +52,16 @@ def make_judges(configuration: Configuration, choices: Choices, site: Site, chec
     domain = default_domain(site)
     accounts = [found for each in checkers if (found := account_list(each, site.reactor, domain)) is not None]
     rewriting = SenderRewriting(site)
-    directory = ReturningDirectory(choices.directory.make(site=site, accounts=accounts), rewriting)
+    prompter = Prompter(site.reactor, configuration.limits.answer_timeout)
+    plain = PromptDirectory(choices.directory.make(site=site, accounts=accounts), prompter)
+    directory = ReturningDirectory(plain, rewriting)
     try:
         table = read_table(configuration.relay, configuration.route)
     except RouteRefused as reason:
-        raise PluginRefused(str(reason)) from reason
+        raise PluginRefused(f"{choices.where(reason.place)}: {reason}") from reason
     router = choices.router.make(site=site, directory=directory, table=table)
+    if not isinstance(router, TableRouter):  # ours asks nobody but the directory
+        router = PromptRouter(router, prompter)
     links = [
         Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy
     ]

@@ -28,9 +28,9 @@ async def offline(configuration: Configuration, choices: Choices, reactor: Any) 
     """
     Hold the data directory as a server does, and answer in its place; nothing is delivered.
 
-    Raises `CannotStart` where a server runs, or what `make_judges` and `make_post` raise.
+    Raises `InUse` where a server runs, `CannotStart`, and what `make_judges` and `make_post` raise.
     """
-    lock = first_start.lock(configuration.data)
+    lock = first_start.hold(configuration.data)
     try:
         site = site_of(configuration, reactor)
         judges = make_judges(configuration, choices, site)

@@ -8,8 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from mailfw.configuration import Listen
 from mailfw.http.autoconfig import Listener
@@ -29,17 +30,96 @@ class DaemonCannotStart(Exception):
     """The same in a daemon: twistd tells exceptions, and no `SystemExit`, to whoever started it."""
 
 
+#: Seconds that a client may wait for a server that is starting, and how many may: a client's own patience is longer
+#: (RFC 5321 section 4.5.3.2.1: five minutes for the greeting), but whoever waits keeps a descriptor.
+PATIENCE = 60.0
+MOST_WAITING = 1000
+#: Connections that the system keeps until we take them, where the endpoint does not say so itself (Twisted: 50): who
+#: finds no room there knocks again after a second, then after three (Linux has no more than net.core.somaxconn).
+BACKLOG = 1024
+
+
 class Door(Factory):
-    """A factory whose `behind` comes later; before that, and after `close`, nobody is let in."""
+    """A factory whose `behind` comes later: until then clients wait, unheard; after `close` nobody is let in."""
 
     noisy = False
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
         self.behind: IProtocolFactory | None = None
+        self.waiting: set[WaitingProtocol] = set()
+        self._closed = False
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]  # Twisted's is private
-        """Pass the connection on."""
-        return self.behind.buildProtocol(addr) if self.behind is not None else None
+        """Pass the connection on, now or later."""
+        if self.behind is not None:
+            return self.behind.buildProtocol(addr)
+        if self._closed or len(self.waiting) >= MOST_WAITING:
+            return None
+        return WaitingProtocol(self)
+
+    def open(self, behind: IProtocolFactory) -> None:
+        """Let everybody in."""
+        self.behind = behind
+        for each in list(self.waiting):
+            each.pass_on(behind)
+
+    def close(self) -> None:
+        """Turn away who still waits, and whoever comes."""
+        self._closed, self.behind = True, None
+        for each in list(self.waiting):
+            each.turn_away()
+
+
+class WaitingProtocol(Protocol):
+    """A connection that nobody speaks on yet, nor reads."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._behind: Any = None
+        self._late: Any = None
+
+    def connectionMade(self) -> None:
+        """Wait, but not for ever."""
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self._door.waiting.add(self)
+        self._late = self._door.clock.callLater(PATIENCE, self.turn_away)
+
+    def _go(self) -> None:
+        self._door.waiting.discard(self)
+        if self._late.active():
+            self._late.cancel()
+
+    def pass_on(self, behind: IProtocolFactory) -> None:
+        """Have the connection speak with the protocol that it is for."""
+        self._go()
+        transport: Any = self.transport
+        self._behind = behind.buildProtocol(transport.getPeer())
+        if self._behind is None:
+            transport.abortConnection()
+            return
+        # From here on a socket's transport knows nobody but the protocol behind us; others pass by here.
+        transport.protocol = self._behind
+        transport.resumeProducing()
+        self._behind.makeConnection(transport)
+
+    def turn_away(self) -> None:
+        """Close the connection."""
+        self._go()
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass octets on."""
+        if self._behind is not None:
+            self._behind.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the connection."""
+        self._go()
+        if self._behind is not None:
+            self._behind.connectionLost(reason)
 
 
 class Ports:
@@ -52,17 +132,20 @@ class Ports:
     def bind(self, listen: Listen, reactor: Any) -> None:
         """Open them all.  Raises `CannotStart`; then none stays open."""
         for service, endpoint in listen.endpoints():
-            door = self.doors.setdefault(service, Door())
+            door = self.doors.setdefault(service, Door(reactor))
             listening: Deferred[IListeningPort] = serverFromString(reactor, endpoint).listen(door)
             failures: list[Any] = []
-            listening.addCallbacks(partial(self._opened, service), failures.append)
+            listening.addCallbacks(partial(self._opened, service, endpoint), failures.append)
             if failures:
                 for _, port in self._open:
                     port.stopListening()
                 raise CannotStart(f"listen.{service}: {endpoint}: {_reason(failures[0].value)}")
 
-    def _opened(self, service: str, port: IListeningPort) -> None:
+    def _opened(self, service: str, endpoint: str, port: IListeningPort) -> None:
         self._open.append((service, port))
+        listening = getattr(port, "socket", None)
+        if listening is not None and ":backlog=" not in endpoint:
+            listening.listen(BACKLOG)
 
     @property
     def listeners(self) -> list[Listener]:
@@ -76,7 +159,9 @@ class Ports:
         return listeners
 
     async def close(self) -> None:
-        """Stop listening; connections that are there stay."""
+        """Stop listening; connections that are there stay, but for those that nobody has answered yet."""
+        for door in self.doors.values():
+            door.close()
         ports, self._open = self._open, []
         for _, port in ports:
             await maybeDeferred(port.stopListening)

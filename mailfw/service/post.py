@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
+
+from twisted.logger import Logger
 
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
@@ -12,6 +15,7 @@ from mailfw.interfaces import ICourier, IMailStore, IMessageSource, ISpool
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.outcome import Delivered
+from mailfw.patience import within
 from mailfw.plugins import PluginRefused, Recipe
 from mailfw.queue.bounds import Bounds
 from mailfw.queue.history import History
@@ -23,9 +27,15 @@ from mailfw.queue.schedule import Schedule
 from mailfw.routing.hops import HopFinder, hops_for
 from mailfw.routing.settings import HopSettings, read_listening
 from mailfw.service.judges import Judges
+from mailfw.service.prompt import Prompter, PromptResolver
 from mailfw.site import Site
 from mailfw.smtp.settings import EnvelopeIds
 from mailfw.stores.indexed import indexed
+
+log = Logger()
+
+#: Seconds that a courier has to close when the server stops; ours take no more than 20.
+CLOSE_WITHIN = 30.0
 
 
 class NotTaken(Exception):
@@ -42,6 +52,7 @@ class Post:
     couriers: Mapping[str, ICourier]
     queue: QueueRunner
     intake: Intake
+    reactor: Any
 
     async def start(self) -> None:
         """Look what the last process left, then begin to work through it."""
@@ -53,8 +64,11 @@ class Post:
         """Finish the attempts under way; what is left stays in the spool."""
         await self.queue.stopService()
         await self.hops.stop()
-        for courier in self.couriers.values():
-            await courier.close()
+        for name, courier in self.couriers.items():
+            try:
+                await within(self.reactor, CLOSE_WITHIN, courier.close())
+            except Exception:
+                log.failure("The courier {courier} cannot be closed", courier=name)
         await self.history.close()
         await self.spool.close()
 
@@ -68,7 +82,7 @@ class Post:
         try:
             await draft.write(octets)
             envelope = Envelope(_next_id(), sender, (recipient,))
-            [outcome] = await self.intake.accept(Client(Service.SMTP, ""), envelope, draft)
+            [outcome] = await self.intake.accept(Client(Service.LOCAL, ""), envelope, draft)
         finally:
             await draft.close()
         if not isinstance(outcome, Delivered):
@@ -95,7 +109,8 @@ def hop_settings(configuration: Configuration) -> HopSettings:
 
 def make_hops(configuration: Configuration, choices: Choices, site: Site, judges: Judges) -> HopFinder:
     """Make who finds the hosts of a destination.  Raises `PluginRefused`."""
-    resolver = choices.resolver.make(site=site)
+    prompter = Prompter(site.reactor, configuration.limits.answer_timeout)
+    resolver = PromptResolver(choices.resolver.make(site=site), prompter)
     return hops_for(site=site, resolver=resolver, settings=hop_settings(configuration), logins=judges.table.logins)
 
 
@@ -130,6 +145,7 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
             active=settings.active,
             memory=settings.memory,
             deliveries=settings.deliveries,
+            delivery_timeout=settings.delivery_timeout,
             concurrency=settings.concurrency,
             concurrency_initial=settings.concurrency_initial,
             local_concurrency=settings.local_concurrency,
@@ -146,7 +162,7 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
         history=history,
         max_hops=settings.max_hops,
     )
-    return Post(spool, history, hops, couriers, queue, intake)
+    return Post(spool, history, hops, couriers, queue, intake, site.reactor)
 
 
 def make_store(recipe: Recipe, site: Site) -> IMailStore:

@@ -158,22 +158,26 @@ async def read_data(stream: Stream, inlet: Inlet) -> None:
     while len(buffered) < 3 and b".\r\n".startswith(buffered):
         await stream.fill_bulk()
     if not _is_empty(stream):
-        while (end := buffered.find(END)) < 0:
+        while True:
+            dot = buffered.find(b"\r\n.")  # most pieces have none, and need one look only
+            end = buffered.find(END, dot) if dot >= 0 else -1
+            if end >= 0:
+                break
             ready = len(buffered) - _held_back(buffered)
             if not ready:
                 await stream.fill_bulk()
                 continue
-            await inlet.take(_unstuffed(stream.consume(ready)))
+            await inlet.take(_unstuffed(stream.consume(ready), dot))
             if inlet.is_endless:
                 return
         octets = stream.consume(end + len(END))
-        await inlet.take(_unstuffed(octets[: end + 2]))
+        await inlet.take(_unstuffed(octets[: end + 2], dot if dot < end else -1))
     stream.deadline = None
 
 
-def _unstuffed(octets: bytes) -> bytes:
-    """Take away the dots before dots; to look for one first is half the price of finding none to replace."""
-    return octets.replace(b"\r\n.", b"\r\n") if b"\r\n." in octets else octets
+def _unstuffed(octets: bytes, dot: int) -> bytes:
+    """Take away the dots before dots, if there is one behind a line end, as at `dot`."""
+    return octets.replace(b"\r\n.", b"\r\n") if dot >= 0 else octets
 
 
 async def read_chunk(stream: Stream, inlet: Inlet, length: int) -> None:

@@ -256,8 +256,12 @@ class Session:
         if transaction is not None and transaction.has_begun:
             await transaction.abandon()
 
-    def begin_anew(self, told: Told) -> None:
-        """Forget the client, and take another in its place, of whom somebody has told us that we trust."""
+    def begin_anew(self, told: Told) -> bool:
+        """
+        Forget the client, and take another in its place, of whom somebody has told us that we trust.
+
+        Return whether that one may have another connection.
+        """
         if self.logout is not None:
             self.logout()
             self.logout = None
@@ -267,6 +271,7 @@ class Session:
         self.stream.peer = address, port
         self.origin = self.client = Client(self.settings.service, address, port, account=told.login)
         self._failed_logins = self._errors = self._junk = 0
+        return self.stream.moved(address)
 
     # ------------------------------------------------------------ mistakes over several connections
 

@@ -13,7 +13,7 @@ from mailfw.mail.failure import NoSpace
 from mailfw.mail.outcome import Deferred, Delivered, Failed, Outcome
 from mailfw.mail.reply import Reply
 from mailfw.mail.resolution import NoSuchRecipient, NotLocal
-from mailfw.mail.route import Unroutable
+from mailfw.mail.route import Route, Unroutable
 from mailfw.mail.verdict import Defer, Discard, Quarantine, Refuse, Verdict
 from mailfw.smtp import replies
 from mailfw.smtp.body import Inlet, read_chunk, read_data
@@ -152,13 +152,18 @@ class Transaction:
     async def _find(self, address: Address) -> Reply | None:
         resolution = await self._reception.directory.resolve(address)
         if isinstance(resolution, NoSuchRecipient):
-            return replies.NO_SUCH_USER
+            return None if await self._is_for_others(address) else replies.NO_SUCH_USER
         if not isinstance(resolution, NotLocal):
             return None
         if not self._may_relay:
             return replies.NO_RELAY
         route = await self._reception.router.route(self._sender, address)
         return replies.of_route(route.reply) if isinstance(route, Unroutable) else None
+
+    async def _is_for_others(self, address: Address) -> bool:
+        """Whether a domain is ours and a rule has this mail taken to another server, which may know whom we do not."""
+        route = await self._reception.router.route(self._sender, address)
+        return isinstance(route, Route) and bool(route.destination)
 
     @property
     def _may_relay(self) -> bool:

@@ -189,6 +189,11 @@ class FaultyDisk(Disk):
             raise
         super().write(descriptor, octets)
 
+    def allocate(self, descriptor: int, size: int) -> None:
+        """Take room, or break."""
+        self._step(needs_room=True)
+        super().allocate(descriptor, size)
+
     def truncate(self, descriptor: int, size: int) -> None:
         """Cut a file back."""
         self._step()

@@ -34,6 +34,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 
@@ -154,7 +155,7 @@ class DNSServer:
             udp = self._reactor.listenUDP(self.port, _Datagrams(self), self._interface, 4096)
             try:
                 tcp = self._reactor.listenTCP(udp.getHost().port, _Streams(self), interface=self._interface)
-            except OSError:
+            except CannotListenError:
                 await maybeDeferred(udp.stopListening)
                 if self.port or attempt == 19:
                     raise

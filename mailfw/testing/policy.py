@@ -15,7 +15,7 @@ from mailfw.interfaces import IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.message import field
-from mailfw.mail.verdict import Modify, Quarantine, Verdict
+from mailfw.mail.verdict import Hold, Modify, Quarantine, Verdict
 from mailfw.testing.contents import SAMPLES, MemoryContent
 
 if TYPE_CHECKING:  # the contract is mixed into a TestCase, and mypy has to know its assertions
@@ -66,13 +66,13 @@ class PolicyContract(Case):
         for name in IDeliveryPolicy.names():
             self.assertTrue(inspect.iscoroutinefunction(getattr(policy, name)), f"{name} is no async def")
 
-    async def _ask(self, question: Awaitable[Verdict | None], allows_modify: bool = False) -> Verdict | None:
+    async def _ask(self, question: Awaitable[Verdict | None], is_message: bool = False) -> Verdict | None:
         began = time.thread_time()
         verdict = await question
         self.assertLess(time.thread_time() - began, _BLOCKED, "The answer cost too much")
         if verdict is not None:
             self.assertIsInstance(verdict, get_args(Verdict))
-        self.assertFalse(isinstance(verdict, Modify) and not allows_modify, "Only on_message may answer Modify")
+        self.assertFalse(isinstance(verdict, Modify | Hold) and not is_message, "Only on_message may answer this")
         for name, value in verdict.fields if isinstance(verdict, Modify | Quarantine) else ():
             field(name, value)
         return verdict
@@ -94,7 +94,7 @@ class PolicyContract(Case):
         for name, octets in (*SAMPLES.items(), ("large", b"Subject: x\r\n\r\n" + b"y" * 78 * 20_000)):
             for client, envelope in zip(CLIENTS, _envelopes(), strict=False):
                 content = MemoryContent(octets)
-                await self._ask(policy.on_message(client, envelope, content), allows_modify=True)
+                await self._ask(policy.on_message(client, envelope, content), is_message=True)
                 self.assertEqual(content.closed, 0, f"{name}: closing is the caller's")
                 self.assertEqual(await content.read(0, len(octets) + 1), octets, f"{name}: the content was changed")
 
@@ -102,7 +102,7 @@ class PolicyContract(Case):
         """What a policy was shown it may not hold on to: it is gone with its session."""
         policy = self.make_policy()
         content = MemoryContent(SAMPLES["plain"])
-        await self._ask(policy.on_message(CLIENTS[1], next(_envelopes()), content), allows_modify=True)
+        await self._ask(policy.on_message(CLIENTS[1], next(_envelopes()), content), is_message=True)
         kept = weakref.ref(content)
         del content
         gc.collect()

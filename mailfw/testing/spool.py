@@ -65,6 +65,7 @@ def rich(name: str) -> Queued:
         envid="QQ314159",
         options={bob: RecipientOptions(Notify.SUCCESS | Notify.DELAY, ("rfc822", "Bob@example.net"))},
         require_tls=True,
+        tls_optional=True,
         priority=3,
         release=NOW + 60,
         by=DeliverBy(NOW + 120, True, True),

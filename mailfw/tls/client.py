@@ -99,11 +99,11 @@ class ClientTLS:
         self._any = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._strict = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self._strict.set_min_proto_version(SSL.TLS1_2_VERSION)
-        if authorities is None:
-            self._strict.set_default_verify_paths()
-        else:
-            self._strict.load_verify_locations(str(authorities))
         for context in (self._any, self._strict):
+            if authorities is None:
+                context.set_default_verify_paths()
+            else:
+                context.load_verify_locations(str(authorities))
             context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
 
     def with_anybody(self, host: str, strict: bool) -> Handshake:
@@ -112,13 +112,13 @@ class ClientTLS:
 
     def with_named(self, host: str, names: Sequence[str]) -> Handshake:
         """Believe a certificate of a known authority that has one of `names`."""
+        return Handshake(self._strict, host, lambda connection, error: _judge(connection, error, names))
 
-        def judge(connection: Any, error: int) -> str:
-            if error:
-                return _ERRORS.get(error, NOT_VALID)
-            return "" if _has_name(connection, names) else WRONG_HOST
-
-        return Handshake(self._strict, host, judge)
+    def with_watched(self, host: str, names: Sequence[str]) -> Handshake:
+        """Encrypt, whoever it is, and judge as `with_named` does; without `names` nobody is right."""
+        return Handshake(
+            self._any, host, lambda connection, error: _judge(connection, error, names) if names else NOT_VALID
+        )
 
     def with_pinned(self, host: str, names: Sequence[str], records: Sequence[Record]) -> Handshake:
         """
@@ -141,6 +141,12 @@ def _is_ip(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _judge(connection: Any, error: int, names: Sequence[str]) -> str:
+    if error:
+        return _ERRORS.get(error, NOT_VALID)
+    return "" if _has_name(connection, names) else WRONG_HOST
 
 
 def _has_name(connection: Any, names: Sequence[str]) -> bool:

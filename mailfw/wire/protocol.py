@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from typing import Protocol as Structure
 
@@ -23,6 +24,8 @@ log = Logger()
 SWEEP_INTERVAL = 1.0
 #: Seconds that sessions get to finish their command when the server stops.
 GRACE = 30.0
+#: Seconds that they get to end when their connections have been cut.
+LEFT_BEHIND = 5.0
 
 #: Runs one session to its end; the stream is closed for it afterwards.
 Session = Callable[[Stream], Coroutine[Any, Any, None]]
@@ -75,6 +78,7 @@ class StreamProtocol(Protocol):
     def connectionLost(self, reason: Any = None) -> None:
         """Pass on that the peer is gone."""
         self.stream.connection_lost()
+        self.stream.moved = _is_gone  # which held us
         self.factory.lost(self)
 
     def pauseProducing(self) -> None:
@@ -87,6 +91,10 @@ class StreamProtocol(Protocol):
 
     def stopProducing(self) -> None:
         """Have the transport say that nobody reads any more; `connectionLost` follows."""
+
+
+def _is_gone(address: str) -> bool:
+    return False
 
 
 class SessionFactory(Factory):
@@ -117,6 +125,7 @@ class SessionFactory(Factory):
         self._sweep = LoopingCall(self._expire)
         self._sweep.clock = clock
         self._stopped: Deferred[None] | None = None
+        self._overdue: Any = None
 
     def buildProtocol(self, addr: IAddress | None) -> StreamProtocol:  # type: ignore[override]  # Twisted's is private
         """Make the protocol of a new connection."""
@@ -133,9 +142,22 @@ class SessionFactory(Factory):
             protocol.stream.write(self._busy)
             protocol.stream.close()
             return
+        protocol.stream.moved = partial(self.moved, protocol)
         self._connected.add(protocol)
         self._running[protocol] = run = Run(self._run(protocol), self._stop_if_last)
         run.go_on()
+
+    def moved(self, protocol: StreamProtocol, address: str) -> bool:
+        """Count a connection for whom a trusted peer has it; where that is one too many, the session has to end it."""
+        if protocol not in self._connected:
+            return False
+        self._count.release(protocol.address)
+        protocol.address = address
+        if not self._count.admit(address):
+            self._connected.discard(protocol)
+            self._refused.add(protocol)
+            return False
+        return True
 
     async def _run(self, protocol: StreamProtocol) -> None:
         stream = protocol.stream
@@ -174,14 +196,21 @@ class SessionFactory(Factory):
             protocol.stream.shut_down()
         if not self._running and not self._stopped.called:
             self._stopped.callback(None)
-        overdue = self.clock.callLater(GRACE, self._abort_all)
+        self._overdue = self.clock.callLater(GRACE, self._abort_all)
         await self._stopped
-        if overdue.active():
-            overdue.cancel()
+        if self._overdue.active():
+            self._overdue.cancel()
 
     def _abort_all(self) -> None:
         for protocol in list(self._running):
             protocol.stream.abort()
+        self._overdue = self.clock.callLater(LEFT_BEHIND, self._leave_behind)
+
+    def _leave_behind(self) -> None:
+        """Wait no longer for sessions that do not even end without a connection: a plug-in does not answer them."""
+        if self._stopped is not None and not self._stopped.called:
+            log.error("{count} sessions are left behind", count=len(self._running))
+            self._stopped.callback(None)
 
     @property
     def connections(self) -> int:

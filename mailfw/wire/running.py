@@ -60,8 +60,10 @@ class Run:
             return
         if type(awaited) is Waiter:
             awaited._run = self
-        else:
+        elif isinstance(awaited, Deferred):
             awaited.addBoth(self._answered)
+        else:  # whoever awaits that hears of it: nobody would ever go on from there
+            self._step(self._coroutine.throw, TypeError(f"{awaited!r} cannot be awaited here"))
 
     def _answered(self, result: Any) -> None:
         """Pass on what another Deferred came to."""

@@ -84,6 +84,7 @@ class Stream:
         "_write_paused",
         "deadline",
         "minimum_rate",
+        "moved",
         "peer",
         "timeout",
     )
@@ -113,6 +114,8 @@ class Stream:
         self.deadline: float | None = None
         peer = transport.getPeer()
         #: Address and port of the other side; ``("", 0)`` for a UNIX socket.
+        #: Counts the connection for another address from now on; whether that one may have it.
+        self.moved: Callable[[str], bool] = lambda address: True
         self.peer: tuple[str, int] = (getattr(peer, "host", "") or "", getattr(peer, "port", 0) or 0)
 
     # ------------------------------------------------------------ reading

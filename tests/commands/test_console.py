@@ -11,10 +11,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 from argon2 import PasswordHasher
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw import __version__
 from mailfw.commands.console import main
+from mailfw.options import Options
 from mailfw.plugins import POINTS
 
 CONFIGURATION = """\
@@ -173,6 +175,20 @@ class ConfigTests(Case):
             "# key is not given",
         ):
             self.assertIn(f"\n{line}\n", f"\n{out}")
+
+    def test_the_file_that_the_environment_names(self) -> None:
+        path = self.file("hostname = 1\n")
+        with patch.dict(os.environ, {"MAILFW_CONFIG": path}):
+            self.assertIn(f"{path}:1", self.run_command("config", "check")[2])
+            options = self.assertRaises(UsageError, Options().parseOptions, [])
+            self.assertIn(f"{path}:1", str(options))
+            self.assertEqual(self.run_command("--config", self.file(), "config", "check")[0], 0)
+
+    def test_secrets_are_not_shown(self) -> None:
+        path = self.file('[[auth]]\nplugin = "introspection"\nurl = "https://x.example/"\nclient_secret = "abc-123"\n')
+        out = self.run_command("-c", path, "config", "show")[1]
+        self.assertIn(f'client_secret = "***"    # {path}:4', out)
+        self.assertNotIn("abc-123", out)
 
     def test_what_stands_beside_given_keys_is_a_default(self) -> None:
         path = self.file('policy = [{plugin = "size"}]\n')

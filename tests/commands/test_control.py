@@ -166,7 +166,7 @@ class ControlTests(TestCase):
         self.assertEqual(line["done"], "accepted")
         ((client, envelope, octets),) = self.intake.taken
         self.assertEqual(octets, b"Subject: x\r\n\r\nHi\r\n")
-        self.assertEqual((client.service, client.helo, client.account), (Service.SUBMISSION, "uid=0", None))
+        self.assertEqual((client.service, client.helo, client.account), (Service.LOCAL, "uid=0", None))
         self.assertEqual(envelope.id, line["id"])
         self.assertEqual((envelope.sender, envelope.recipients), (Address("ann", "example.org"), (BOB,)))
         self.assertEqual((envelope.body, envelope.returns, envelope.envid), ("8BITMIME", "FULL", "E1"))

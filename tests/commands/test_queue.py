@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import threading
 import time
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -67,7 +69,8 @@ class QueueTests(Case):
         self.assertIn("envid:      E1\n", shown)
         self.assertIn("Subject: Hello\n", shown)
         content = self.mailfw("queue", "show", second, "--content").stdout
-        self.assertTrue(content.startswith(f"Received: from uid={os.getuid()}\n by mx.example.org"), content)
+        received = f"Received: from localhost (uid={os.getuid()})\n by mx.example.org (mailfw) with local\n id "
+        self.assertTrue(content.startswith(received), content)
         self.assertIn("From: ann@example.org\n", content)
         self.assertTrue(content.endswith("\n\nIt works.\n"), content)
 
@@ -114,6 +117,27 @@ class QueueTests(Case):
         self.start()
         self.wait("queue", "list", "--not-held", until=lambda lines: lines and lines[0]["recipients"][0]["reply"])
         self.assertEqual([each["id"] for each in self.lines("queue", "list", "--held")], [name])
+
+    def hold(self, seconds: float) -> threading.Timer:
+        """Hold the data directory for a while, as a server that starts does, or a command in its place."""
+        descriptor = os.open(self.data / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        timer = threading.Timer(seconds, os.close, [descriptor])
+        timer.start()
+        self.addCleanup(timer.join)
+        return timer
+
+    def test_a_server_that_is_starting_is_waited_for(self) -> None:
+        self.data.mkdir(parents=True)
+        timer = self.hold(2.0)
+        self.assertEqual(self.lines("queue", "list"), [])
+        self.assertFalse(timer.is_alive())
+
+    def test_a_command_does_not_keep_a_server_from_starting(self) -> None:
+        self.data.mkdir(parents=True)
+        timer = self.hold(2.5)
+        self.start()
+        self.assertFalse(timer.is_alive())
 
     def test_what_is_destroyed_must_be_meant(self) -> None:
         self.data.mkdir(parents=True)

@@ -201,3 +201,5 @@ class SendmailTests(SynchronousTestCase):
         os.environ["MAILFW_CONFIG"] = "/nonexistent/y.toml"
         self.assertEqual(self.sendmail("bob"), 78)
         self.assertIn("/nonexistent/y.toml", self.said)
+        os.environ["MAILFW_CONFIG"] = ""  # no file, whatever is in /etc
+        self.assertEqual(self.sendmail("bob"), 0)

@@ -42,10 +42,14 @@ class PretendHops:
     def __init__(self, hops: Sequence[Hop] | DeferredOutcome | Failed) -> None:
         self.hops = hops
         self.asked: list[tuple[str, bool]] = []
+        self.optional: list[bool] = []
         self.tls: list[tuple[str, str, str]] = []
 
-    async def find(self, destination: str, require_tls: bool) -> Sequence[Hop] | DeferredOutcome | Failed:
+    async def find(
+        self, destination: str, require_tls: bool, tls_optional: bool = False
+    ) -> Sequence[Hop] | DeferredOutcome | Failed:
         self.asked.append((destination, require_tls))
+        self.optional.append(tls_optional)
         return self.hops
 
     def note_tls(self, destination: str, hop: Hop, result: str) -> None:

@@ -1,23 +1,41 @@
 from __future__ import annotations
 
+import email
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailfw.couriers.mailbox import MailboxCourier
-from mailfw.interfaces import ICourier
+from mailfw.interfaces import ICourier, IDraft
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Envelope
 from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox, OverQuota
 from mailfw.mail.mailbox import Appended, CreateMailbox, DeleteMailbox
 from mailfw.mail.outcome import Deferred as DeferredOutcome
 from mailfw.mail.outcome import Delivered, Failed, Outcome
+from mailfw.mail.transfer import is_seven_bit
+from mailfw.site import Site
+from mailfw.smtp.client.fitting import PIECE
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import SAMPLES, MemoryContent
 from mailfw.testing.courier import CourierContract
 from mailfw.testing.dialogue import run_now
+from tests.couriers.hosts import PoollessReactor
 from tests.queue.fixture import ANN, BOB, CAROL, MESSAGE, NOBODY, PretendDirectory, read_mailbox
+
+SITE = Site("mx.example.org", frozenset({"example.org"}), Path("absent"), PoollessReactor())
+#: A binary part (RFC 3030 section 3): octets that no line-oriented file may have.
+PICTURE = b"\x89PNG\0\r\n\x1a\n\r\r\n" + bytes(range(256)) * 5
+BINARY = (
+    b"From: carol@example.net\r\nMIME-Version: 1.0\r\nContent-Type: image/png\r\n"
+    b"Content-Transfer-Encoding: binary\r\n\r\n" + PICTURE
+)
+
+
+async def open_draft(size_hint: int) -> IDraft:
+    return MemoryContent()
 
 
 class WatchedStore:
@@ -49,18 +67,29 @@ class WatchedStore:
         return await self.store.append(account, mailbox, messages)
 
 
-class MailboxCourierTests(SynchronousTestCase):
+class MailboxCourierCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = PretendDirectory()
         store: Any = WatchedStore()
         self.store = store
-        self.courier = MailboxCourier(directory=self.directory, store=store)
+        self.drafts: list[MemoryContent] = []
+        self.courier = MailboxCourier(site=SITE, directory=self.directory, store=store, open_draft=self.open_draft)
+
+    async def open_draft(self, size_hint: int) -> IDraft:
+        self.drafts.append(MemoryContent())
+        return self.drafts[-1]
 
     def deliver(
-        self, *recipients: Address, sender: Address | None = CAROL, junk: bool = False, name: str = "1a"
+        self,
+        *recipients: Address,
+        sender: Address | None = CAROL,
+        junk: bool = False,
+        name: str = "1a",
+        octets: bytes = MESSAGE,
+        body: str = "7BIT",
     ) -> list[Outcome]:
-        envelope = Envelope(name, sender, recipients)
-        outcomes: list[Outcome] = run_now(self, self.courier.deliver("", envelope, MemoryContent(MESSAGE), junk))
+        envelope = Envelope(name, sender, recipients, body=body)
+        outcomes: list[Outcome] = run_now(self, self.courier.deliver("", envelope, MemoryContent(octets), junk))
         return outcomes
 
     def mail(self, *path: str, account: str = "ann@example.org") -> list[bytes]:
@@ -71,6 +100,8 @@ class MailboxCourierTests(SynchronousTestCase):
         run_now(self, self.store.store.open_account(account))
         run_now(self, self.store.store.edit_mailbox(account, CreateMailbox(path)))
 
+
+class MailboxCourierTests(MailboxCourierCase):
     def test_what_is_added(self) -> None:
         self.assertEqual(self.deliver(ANN), [Delivered()])
         self.deliver(Address("Bob+x y", "example.org"), sender=None)
@@ -173,10 +204,67 @@ class MailboxCourierTests(SynchronousTestCase):
         self.assertEqual(self.mail(), [])
 
 
+class BinaryTests(MailboxCourierCase):
+    """RFC 3030: what came as BINARYMIME is kept in lines, and means the same."""
+
+    def test_what_a_mailbox_gets(self) -> None:
+        self.assertEqual(self.deliver(ANN, BOB, octets=BINARY, body="BINARYMIME"), [Delivered()] * 2)
+        for account in ("ann@example.org", "bob@example.org"):
+            [octets] = self.mail(account=account)
+            self.assertTrue(is_seven_bit(octets), octets)
+            self.assertEqual(email.message_from_bytes(octets).get_payload(decode=True), PICTURE)
+        self.assertEqual(len(self.drafts), 1, "once for all")
+        self.assertTrue(self.drafts[0].closed)
+
+    def test_what_has_lines_stays(self) -> None:
+        for octets in (
+            MESSAGE,
+            "Subject: é\r\n\r\né\r\n".encode(),
+            MESSAGE + b"x" * 300_000 + b"\r\n",
+            b"X: y\r\n\r\nz",
+        ):
+            self.deliver(ANN, octets=octets, body="BINARYMIME", name=str(len(octets)))
+            self.assertTrue(self.mail()[-1].endswith(octets))
+        self.assertEqual(self.drafts, [])
+
+    def test_wherever_the_octet_is(self) -> None:
+        """The message is looked at in pieces."""
+        for place in (PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 7):
+            for octet in (b"\0", b"\r", b"\n"):
+                octets = MESSAGE + b"x" * (place - len(MESSAGE)) + octet + b"xyz\r\n"
+                self.deliver(ANN, octets=octets, body="BINARYMIME", name=f"{place}{octet!r}")
+                self.assertTrue(is_seven_bit(self.mail()[-1]), (place, octet))
+        self.deliver(ANN, octets=MESSAGE + b"\r", body="BINARYMIME")
+        self.assertTrue(is_seven_bit(self.mail()[-1]))
+        split = MESSAGE + b"x" * (PIECE - 1 - len(MESSAGE)) + b"\r\nx\r\n"
+        self.deliver(ANN, octets=split, body="BINARYMIME", name="split")
+        self.assertTrue(self.mail()[-1].endswith(split))
+
+    def test_no_room(self) -> None:
+        async def full(size_hint: int) -> IDraft:
+            raise NoSpace
+
+        store: Any = self.store
+        self.courier = MailboxCourier(site=SITE, directory=self.directory, store=store, open_draft=full)
+        [outcome] = self.deliver(ANN, octets=BINARY, body="BINARYMIME")
+        self.assertEqual(outcome.reply.status, "4.3.1")
+        self.assertIsInstance(outcome, DeferredOutcome)
+
+    def test_a_content_that_breaks(self) -> None:
+        class Broken(MemoryContent):
+            async def read(self, offset: int, length: int) -> bytes:
+                raise OSError("the disk is gone")
+
+        envelope = Envelope("1a", CAROL, (ANN,), body="BINARYMIME")
+        [outcome] = run_now(self, self.courier.deliver("", envelope, Broken(BINARY), False))
+        self.assertEqual((type(outcome), outcome.reply.status), (DeferredOutcome, "4.3.0"))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+
 class MailboxCourierContractTests(CourierContract, TestCase):
     def make_courier(self) -> ICourier:
         self.store = MemoryStore()
-        return MailboxCourier(directory=PretendDirectory(), store=self.store)
+        return MailboxCourier(site=SITE, directory=PretendDirectory(), store=self.store, open_draft=open_draft)
 
     async def delivered(self, courier: ICourier, recipient: Address) -> list[bytes]:
         return await read_mailbox(self.store, str(recipient), ("INBOX",))

@@ -246,6 +246,30 @@ class SecureTests(WireCase):
         self.assertEqual(len(peer.messages), 1)
         self.assertEqual(len(peer.said("MAIL")), 1, "nothing is said to whom we do not trust")
 
+    async def test_a_policy_that_is_tested(self) -> None:
+        """RFC 8461 section 5: what it would have kept back is counted, and delivered."""
+        peer = self.peer(tls=self.context)
+        trusting: dict[str, Any] = {"authorities": self.certificate}
+        for names, settings, result in (
+            (("mx.example.net",), trusting, ""),
+            (("mx.example.com",), trusting, "certificate-host-mismatch"),
+            (("mx.example.net",), {}, "certificate-not-trusted"),
+            ((), trusting, "validation-failure"),
+        ):
+            demand = TLSDemand(TLSLevel.MAY, names=names, policy="sts")
+            courier = self.courier(self.hop(peer, demand), **settings)
+            self.assertEqual(await self.result(courier), f"Delivered {result}".strip())
+            self.assertEqual(peer.messages[-1].tls, "TLSv1.3")
+        plain = self.peer()
+        demand = TLSDemand(TLSLevel.MAY, names=("mx.example.net",), policy="sts")
+        self.assertEqual(await self.result(self.courier(self.hop(plain, demand))), "Delivered starttls-not-supported")
+
+    async def test_a_sender_to_whom_tls_does_not_matter(self) -> None:
+        courier = self.courier(self.hop(self.peer()))
+        await self.send(courier, tls_optional=True)
+        await self.send(courier)
+        self.assertEqual(self.hops.optional, [True, False])
+
     async def test_a_handshake_that_fails(self) -> None:
         """Where TLS is optional the message goes without, where it is not it stays."""
         peer = self.peer(tls=self.context)

@@ -22,8 +22,8 @@ class BrokenPortal:
     def listCredentialsInterfaces(self) -> list[Any]:
         return [IUsernamePassword]
 
-    async def login(self, *args: Any) -> Any:
-        raise self._failure
+    def login(self, *args: Any) -> defer.Deferred[Any]:
+        return defer.fail(self._failure)
 
 
 @implementer(ICredentialsChecker)

@@ -55,6 +55,27 @@ class ReceivedTests(SynchronousTestCase):
             b" Mon, 05 Jan 2026 09:30:00 +0000\r\n",
         )
 
+    def test_from_this_machine(self) -> None:
+        for client, utf8, said in (
+            (Client(Service.LOCAL, "", helo="uid=1000"), False, "localhost (uid=1000)"),
+            (Client(Service.LOCAL, "", helo="uid=1000"), True, "localhost (uid=1000)"),
+            (Client(Service.LOCAL, "", helo="x)\r\n y"), False, "localhost (x????y)"),
+            (Client(Service.LOCAL, ""), False, "localhost"),
+        ):
+            lines = lines_of(received(client, smtputf8=utf8))
+            self.assertEqual(lines[:2], [f"Received: from {said}", " by mx.example.org (mailfw) with local"])
+
+    def test_solicitation(self) -> None:
+        """RFC 3865 section 2.6: what kind of mail it is goes on with it, whatever the next server knows of it."""
+        lines = lines_of(received(solicitation="net.example:ADV,org.example:ADV:ADLT"))
+        self.assertEqual(lines[1:4:2], [" by mx.example.org (mailfw) with ESMTP", " id 3f2a"])
+        self.assertEqual(lines[2], " (SOLICIT=net.example:ADV, org.example:ADV:ADLT)")
+        for keywords in ("a" * 1000, ",".join(f"net.example:K{number}" for number in range(60))):
+            octets = received(solicitation=keywords)
+            self.assertLessEqual(max(map(len, lines_of(octets))), 300)
+            self.assertEqual(octets.count(b"("), octets.count(b")"))
+        self.assertIn(b", net.example:K59)", octets)
+
     def test_words_of_rfc_3848_and_rfc_6531(self) -> None:
         for options, utf8, word in (
             ({}, False, "SMTP"),

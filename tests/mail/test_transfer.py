@@ -62,6 +62,13 @@ class QuotedPrintableTests(Case):
         ):
             self.assertEqual(quoted_printable(text), written)
 
+    def test_no_line_is_too_long(self) -> None:
+        for text in (b"\xe9" * 24 + b"aaaa\n\xe9", b"\xe9" * 25 + b"--" + b"a" * 100, b"-" * 300):
+            written = quoted_printable(text)
+            self.assertLessEqual(longest(written), 76, text)
+            self.assertNotIn(b"\r\n--", written)
+            self.assertEqual(quopri.decodestring(written), text)
+
     @given(TEXTS, st.integers(1, 700))
     def test_it_can_be_read_back(self, pieces: list[bytes], cut: int) -> None:
         written = self.same_for_any_split(QuotedPrintable, pieces, cut)

@@ -11,8 +11,9 @@ from zope.interface import implementer
 from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
-from mailfw.mail.verdict import Accept, Defer, Discard, Modify, Quarantine, Refuse, Verdict
-from mailfw.policies.pipeline import FailureAction, Link, Pipeline, PolicyTimedOut
+from mailfw.mail.verdict import Accept, Defer, Discard, Hold, Modify, Quarantine, Refuse, Verdict
+from mailfw.patience import Overdue
+from mailfw.policies.pipeline import FailureAction, Link, Pipeline
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.dialogue import run_now
 from mailfw.testing.policy import PolicyContract
@@ -117,9 +118,10 @@ class PipelineTests(SynchronousTestCase):
         for answer in (True, "refuse", 550, object()):
             self.assertIsInstance(self.ask(saying(answer)), Defer)
             self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        asked = self.pipeline(saying(Modify((("X", "y"),)))).on_sender(CLIENT, None)
-        self.assertIsInstance(run_now(self, asked), Defer)
-        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        for early in (Modify((("X", "y"),)), Hold("look at it")):
+            asked = self.pipeline(saying(early)).on_sender(CLIENT, None)
+            self.assertIsInstance(run_now(self, asked), Defer)
+            self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
 
     def test_a_field_that_would_be_two_is_a_fault(self) -> None:
         for fields in ((("X", "a\r\nBcc: b"),), (("X Y", "a"),), (("X", "a\0"),)):
@@ -156,7 +158,7 @@ class PipelineTests(SynchronousTestCase):
         self.clock.advance(0.2)
         self.assertIsInstance(self.successResultOf(asked), Defer)
         self.assertEqual(len(cancelled), 1)
-        self.assertEqual(len(self.flushLoggedErrors(PolicyTimedOut)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(Overdue)), 1)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_policy_that_ignores_being_cancelled(self) -> None:
@@ -174,7 +176,7 @@ class PipelineTests(SynchronousTestCase):
         self.clock.advance(11)
         self.assertIsNone(self.successResultOf(asked))
         late.callback(None)
-        self.assertEqual(len(self.flushLoggedErrors(PolicyTimedOut)), 1)
+        self.assertEqual(len(self.flushLoggedErrors(Overdue)), 1)
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_a_method_that_is_no_coroutine(self) -> None:

@@ -103,6 +103,30 @@ class ContentTests(IntakeCase):
         self.send(ANN, octets=octets, client=SUBMITTER)
         self.assertTrue(self.sent().endswith(DATE + octets))
 
+    def test_mail_of_this_machine_is_completed(self) -> None:
+        self.send(ANN, octets=b"Bcc: secret\r\nSubject: y\r\n\r\n", client=Client(Service.LOCAL, "", helo="uid=7"))
+        self.assertTrue(
+            self.sent().startswith(b"Received: from localhost (uid=7)\r\n by mx.example.org (mailfw) with local")
+        )
+        self.assertNotIn(b"secret", self.sent())
+        self.assertIn(b"\r\nMessage-ID: <", self.sent())
+
+    def test_tls_is_not_needed(self) -> None:
+        """RFC 8689 section 5, where nobody says REQUIRETLS."""
+        for number, (field, require_tls, tls_optional) in enumerate(
+            [
+                (b"TLS-Required: No", False, True),
+                (b"tls-required:\r\n\tNO ", False, True),
+                (b"TLS-Required: No", True, False),
+                (b"TLS-Required: Yes", False, False),
+                (b"X: TLS-Required: No", False, False),
+                (b"X: y\r\n\r\nTLS-Required: No", False, False),
+            ]
+        ):
+            self.send(ANN, octets=field + b"\r\n\r\n", require_tls=require_tls, name=str(number))
+            envelope = self.courier.calls[-1][0]
+            self.assertEqual((envelope.require_tls, envelope.tls_optional), (require_tls, tls_optional), field)
+
     def test_a_header_too_long_to_look_for_bcc(self) -> None:
         octets = b"X: y\r\n" * 100_000 + b"Bcc: secret\r\n\r\n"
         self.assertEqual([type(each) for each in self.send(ANN, octets=octets, client=SUBMITTER)], [Failed])

@@ -333,6 +333,9 @@ class ReportTests(RunnerCase):
         self.courier.got.clear()
         self.send(BOB, sender=ANN, returns="HDRS", name="2")
         self.assertNotIn(b"Shall we?", self.courier.messages(ANN)[0])
+        self.courier.got.clear()
+        self.send(BOB, sender=ANN, returns="FULL", require_tls=True, name="3")
+        self.assertNotIn(b"Shall we?", self.courier.messages(ANN)[0], "RFC 8689 section 5")
 
     def test_deliver_by(self) -> None:
         """RFC 2852 section 4: at the deadline the message is given back, or its sender told that it waits."""

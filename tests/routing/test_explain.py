@@ -44,7 +44,11 @@ class Directory:
 
 class ExplainTests(SynchronousTestCase):
     def explained(self, text: str, sender: str | None = None, **options: Any) -> list[str]:
-        rules = [Rule("smtp://u:secret@host.example", senders=["ann@example.org"]), Rule("refuse: Gone", ["a.example"])]
+        rules = [
+            Rule("smtp://u:secret@host.example", senders=["ann@example.org"]),
+            Rule("refuse: Gone", ["a.example"]),
+            Rule("lmtp:///run/store", ["ticket@example.org"]),
+        ]
         table = read_table("", rules)
         site = Site("mx.example.org", frozenset({"example.org"}), Path("absent"), Clock())
         hops = HopFinder(site=site, resolver=PretendResolver(DNS, SIGNED), settings=HopSettings(), logins=table.logins)
@@ -82,6 +86,15 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(
             self.explained("nobody@example.org"),
             ["nobody@example.org: our domain, where nobody has this address"],
+        )
+        self.assertEqual(
+            self.explained("ticket@example.org"),
+            [
+                "ticket@example.org: our domain, where nobody has this address",
+                "  route lmtp:lmtp:///run/store (the rule for recipients ticket@example.org)",
+                "    would be tried in this order:",
+                "      the socket /run/store",
+            ],
         )
 
     def test_an_alias(self) -> None:

@@ -250,6 +250,11 @@ class FixedTests(Case):
         self.assertEqual(self.demand("smtp://host.example:25?tls=encrypt", require_tls=True), verified)
         self.assertEqual(self.refusal(self.TABLE, "smtp://host.example:25?tls=none", True), "550 5.7.30")
 
+    def test_what_we_demand_ourselves_holds_for_every_sender(self) -> None:
+        """RFC 8689 section 5 speaks of the recipient's policies, and a password is ours."""
+        found = run_now(self, finder({}).find("smtp://u@192.0.2.9:587", False, True))
+        self.assertEqual([hop.tls.level for hop in found], [TLSLevel.VERIFY])
+
     def test_a_login_asks_for_a_certificate(self) -> None:
         [hop] = self.find({}, "smtp://u@192.0.2.9:587")
         self.assertEqual((hop.login, hop.tls.level), (Login("u", "secret"), TLSLevel.VERIFY))

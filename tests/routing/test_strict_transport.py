@@ -19,6 +19,7 @@ from mailfw.mail.outcome import Failed
 from mailfw.routing.hops import HopFinder
 from mailfw.routing.https import FetchFailed, fetch, https_agent
 from mailfw.routing.mta_sts import Mode, Policy
+from mailfw.routing.search import describe
 from mailfw.routing.settings import HopSettings
 from mailfw.routing.strict_transport import REFRESH_AFTER, RETRY_AFTER, StrictTransport
 from mailfw.site import Site
@@ -223,10 +224,20 @@ class HoldingTests(SynchronousTestCase):
         self.assertEqual(self.held.fetches, 2)
 
 
+ANYHOW = TLSDemand()
+
+
 class ApplyingTests(SynchronousTestCase):
     """What a policy does to hosts; DANE comes before it."""
 
-    def find(self, mode: bytes, host: str = "mx.example.net", require_tls: bool = False, **extra: Any) -> Any:
+    def find(
+        self,
+        mode: bytes,
+        host: str = "mx.example.net",
+        require_tls: bool = False,
+        tls_optional: bool = False,
+        **extra: Any,
+    ) -> Any:
         table: dict[tuple[str, str], Any] = {
             ("example.net", "MX"): [MX(10, host), MX(20, "mx.example.net")],
             (host, "A"): ["192.0.2.1"],
@@ -239,7 +250,7 @@ class ApplyingTests(SynchronousTestCase):
         strict.served = (TEXT % 1000).replace(b"enforce", mode)
         site = Site("mx.example.org", frozenset(), Path("absent"), Clock())
         finder = HopFinder(site=site, resolver=resolver, settings=HopSettings(), logins={}, strict=strict)
-        return run_now(self, finder.find("example.net", require_tls))
+        return run_now(self, finder.find("example.net", require_tls, tls_optional))
 
     VERIFIED = TLSDemand(TLSLevel.VERIFY, names=("mx.example.net",), policy="sts")
 
@@ -253,8 +264,10 @@ class ApplyingTests(SynchronousTestCase):
 
     def test_testing(self) -> None:
         hops = self.find(b"testing", "evil.example")
-        self.assertEqual([hop.tls.level for hop in hops], [TLSLevel.MAY, TLSLevel.MAY])
-        self.assertEqual([hop.tls.policy for hop in hops], ["no-policy-found", "sts"])
+        named = TLSDemand(TLSLevel.MAY, names=("mx.example.net",), policy="sts")
+        self.assertEqual([hop.tls for hop in hops], [TLSDemand(TLSLevel.MAY, policy="sts"), named])
+        self.assertTrue(all(hop.tls.is_test for hop in hops))
+        self.assertFalse(any(hop.tls.is_test for hop in self.find(b"enforce", "evil.example")))
 
     def test_none(self) -> None:
         self.assertEqual([hop.tls for hop in self.find(b"none", "evil.example")], [TLSDemand()] * 2)
@@ -266,6 +279,44 @@ class ApplyingTests(SynchronousTestCase):
         names = ("example.net", "dane.example", "_25._tcp.dane.example")
         hops = self.find(b"enforce", "dane.example", secure=names, table={("_25._tcp.dane.example", "TLSA"): [right]})
         self.assertEqual([hop.tls.policy for hop in hops], ["tlsa", "sts"])
+
+    def test_what_testing_is_called(self) -> None:
+        for hop, said in zip(
+            self.find(b"testing", "evil.example"),
+            ("(MTA-STS in testing mode, whose policy does not name the host)", "(MTA-STS in testing mode)"),
+            strict=True,
+        ):
+            self.assertEqual(describe(hop.tls), f"TLS if it is offered {said}")
+
+    def test_a_sender_to_whom_it_does_not_matter(self) -> None:
+        """RFC 8689 section 5: neither MTA-STS nor DANE keeps a message with TLS-Required: No; REQUIRETLS wins."""
+        from mailfw.mail.lookup import TLSA
+
+        hops = self.find(b"enforce", "evil.example", tls_optional=True)
+        self.assertEqual([(hop.host, hop.tls) for hop in hops], [("evil.example", ANYHOW), ("mx.example.net", ANYHOW)])
+        known: dict[str, Any] = {
+            "secure": ("example.net", "dane.example", "_25._tcp.dane.example"),
+            "table": {("_25._tcp.dane.example", "TLSA"): [TLSA(3, 1, 1, b"x" * 32)]},
+        }
+        hops = self.find(b"enforce", "dane.example", tls_optional=True, **known)
+        self.assertEqual([hop.tls for hop in hops], [ANYHOW, ANYHOW])
+        [hop] = self.find(b"enforce", "evil.example", require_tls=True, tls_optional=True)
+        self.assertEqual(hop.tls, self.VERIFIED)
+
+    def test_it_matters_to_the_next_sender(self) -> None:
+        table: dict[tuple[str, str], Any] = {
+            ("example.net", "MX"): [MX(10, "mx.example.net")],
+            ("mx.example.net", "A"): ["192.0.2.2"],
+            RECORD: [b"v=STSv1; id=1"],
+        }
+        resolver = PretendResolver(table)
+        strict = Held(Clock(), resolver)
+        strict.served = TEXT % 1000
+        site = Site("mx.example.org", frozenset(), Path("absent"), Clock())
+        finder = HopFinder(site=site, resolver=resolver, settings=HopSettings(), logins={}, strict=strict)
+        for tls_optional, demand in ((True, ANYHOW), (False, self.VERIFIED), (True, ANYHOW)):
+            [hop] = run_now(self, finder.find("example.net", False, tls_optional))
+            self.assertEqual(hop.tls, demand)
 
     def test_require_tls(self) -> None:
         for mode in (b"enforce", b"testing"):

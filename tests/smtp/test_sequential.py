@@ -12,8 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.mail.address import Address
-from mailfw.mail.envelope import Client, Envelope
+from mailfw.mail.envelope import Client, Envelope, Service
+from mailfw.mail.outcome import Deferred as DeferredOutcome
 from mailfw.mail.outcome import Outcome
+from mailfw.mail.reply import Reply
 from mailfw.mail.resolution import Resolution
 from mailfw.mail.verdict import Verdict
 from mailfw.testing.dialogue import Dialogue
@@ -24,6 +26,7 @@ R = TypeVar("R")
 #: What a client may say, in groups whose octets stay together; in any order, sense or none.
 GROUPS = [
     b"EHLO a.example\r\n",
+    b"LHLO a.example\r\n",
     b"HELO b.example\r\n",
     b"MAIL FROM:<eve@far.example>\r\n",
     b"MAIL FROM:<> SIZE=5\r\n",
@@ -45,6 +48,10 @@ GROUPS = [
 ]
 
 
+MAIL, ANN, BOB = GROUPS[3], GROUPS[6], GROUPS[7]
+LATER = DeferredOutcome(Reply(451, "4.2.0", "Later"))
+
+
 class Delays:
     """Makes each thing that is asked take a time drawn from a list."""
 
@@ -64,8 +71,8 @@ class Delays:
         return slowly
 
 
-def make_house(seconds: list[float]) -> House:
-    place = House(soft_errors=999, hard_errors=999, timeout=100_000.0)
+def make_house(service: Service, seconds: list[float]) -> House:
+    place = House(service, soft_errors=999, hard_errors=999, timeout=100_000.0)
     delays = Delays(place, seconds)
 
     class SlowDraft(Draft):
@@ -82,6 +89,8 @@ def make_house(seconds: list[float]) -> House:
 
         async def accept(self, client: Client, envelope: Envelope, draft: Any) -> list[Outcome]:
             outcomes: list[Outcome] = await delays.slow(super().accept)(client, envelope, draft)
+            if service is Service.LMTP and len(outcomes) > 1:
+                outcomes[-1] = LATER  # each recipient has a reply of its own
             return outcomes
 
     class SlowDirectory(Directory):
@@ -103,9 +112,9 @@ def make_house(seconds: list[float]) -> House:
     return place
 
 
-def hold(pieces: list[bytes], seconds: list[float], pauses: list[float]) -> tuple[bytes, list[Any]]:
+def hold(service: Service, pieces: list[bytes], seconds: list[float], pauses: list[float]) -> tuple[bytes, list[Any]]:
     """Say the pieces with pauses between them; return what was answered, and what was taken."""
-    place = make_house(seconds)
+    place = make_house(service, seconds)
     dialogue = Dialogue(place.factory())
     for piece, pause in zip(pieces, itertools.cycle(pauses or [0.0]), strict=False):
         dialogue.say(piece)
@@ -132,16 +141,33 @@ def _is_idle(dialogue: Dialogue) -> bool:
 class SequentialTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=1000)
     @given(
+        st.sampled_from([Service.SMTP, Service.LMTP]),
         st.lists(st.sampled_from(GROUPS), min_size=1, max_size=25),
         st.lists(st.integers(0, 400), max_size=12),
         st.lists(st.sampled_from([0.0, 0.0, 0.5, 3.0]), max_size=5),
         st.lists(st.sampled_from([0.0, 0.0, 1.0, 5.0]), max_size=3),
     )
     def test_a_thousand_transcripts(
-        self, groups: list[bytes], cuts: list[int], seconds: list[float], pauses: list[float]
+        self, service: Service, groups: list[bytes], cuts: list[int], seconds: list[float], pauses: list[float]
     ) -> None:
-        groups = [GROUPS[0], *groups]
+        groups = [GROUPS[service is Service.LMTP], *groups]
         wire = b"".join(groups)
         edges = sorted({0, len(wire), *(cut for cut in cuts if cut < len(wire))})
         pieces = [wire[start:end] for start, end in itertools.pairwise(edges)]
-        self.assertEqual(hold(pieces, seconds, pauses), hold(groups, [], []))
+        self.assertEqual(hold(service, pieces, seconds, pauses), hold(service, groups, [], []))
+
+    def test_something_happens(self) -> None:
+        """The comparison would be of no use if every transcript were one of refusals."""
+        for service, replies in ((Service.SMTP, 1), (Service.LMTP, 2)):
+            groups = [
+                GROUPS[service is Service.LMTP],
+                MAIL,
+                ANN,
+                BOB,
+                b"BDAT 14\r\nSubject: x\r\n\r\n",
+                b"BDAT 0 LAST\r\n",
+            ]
+            heard, taken = hold(service, groups, [1.0], [0.5])
+            self.assertEqual(heard.count(b"Taken as"), 1)
+            self.assertEqual(heard.count(b"451 4.2.0 Later"), replies - 1)
+            self.assertEqual([each[-1] for each in taken], [b"Subject: x\r\n\r\n"])

@@ -141,6 +141,13 @@ class PolicyTests(SessionCase):
         self.assertEqual(str(sender[2]), "eve@far.example")
         self.assertEqual((str(recipient[2]), str(recipient[3])), ("eve@far.example", "ann@here.example"))
 
+    def test_who_is_known_to_another_server(self) -> None:
+        """A rule about an address of ours has its mail taken elsewhere: whether anybody has it is said there."""
+        dialogue = self.begin(House(), HELLO)
+        both = b"RCPT TO:<gateway@here.example>\r\nRCPT TO:<nobody@here.example>\r\n"
+        codes = self.ask(dialogue, SENDER + both)
+        self.assertEqual(codes, ["250 2.1.0", "250 2.1.5", "550 5.1.1"])
+
     def test_nobody_is_asked_about_who_does_not_exist(self) -> None:
         place = House()
         self.begin(place, HELLO + SENDER + b"RCPT TO:<nobody@here.example>\r\nRCPT TO:<u@far.example>\r\n" + ANN + ANN)

@@ -12,6 +12,7 @@ from mailfw.mail.envelope import Service
 from mailfw.mail.verdict import Refuse
 from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
+from mailfw.wire.limits import ConnectionLimits
 from tests.smtp.house import NAME, PASSWORD, House
 
 NEAR = Networks(["192.0.2.0/24", "2001:db8::/32"])
@@ -233,6 +234,28 @@ class XclientTests(TrustCase):
         self.assertTrue(client.extended)
         self.assertEqual([each[1].address for each in place.policies.asked if each[0] == "connect"][-1], "203.0.113.9")
         self.assertEqual(dialogue.protocol.stream.peer, ("203.0.113.9", 77))
+
+    def test_connections_count_for_whom_they_are(self) -> None:
+        """What one client may have, it may not have twice by way of a server that we trust."""
+        factory = House(xclient=NEAR).factory(limits=ConnectionLimits(per_address=2))
+        told = b"XCLIENT ADDR=203.0.113.9\r\n"
+        dialogues = []
+        for answers in (["220 mail."], ["220 mail.", "220 mail."], ["421 4.3.2"]):
+            dialogues.append(Dialogue(factory, "192.0.2.7"))
+            dialogues[-1].hear()
+            dialogues[-1].say(HELLO)
+            dialogues[-1].hear()
+            self.assertEqual(self.ask(dialogues[-1], told * len(answers)), answers)
+        self.assertEqual([dialogue.closed for dialogue in dialogues], [False, False, True])
+        other = Dialogue(factory, "203.0.113.9")
+        self.assertTrue(other.hear().startswith(b"421"))
+        for dialogue in (dialogues[2], other, dialogues[0]):
+            dialogue.leave()
+        again = Dialogue(factory, "203.0.113.9")
+        self.assertTrue(again.hear().startswith(b"220"))
+        again.leave()
+        dialogues[1].leave()
+        self.assertEqual(factory.connections, 0)
 
     def test_told_again(self) -> None:
         """The connection is still the trusted server's, whoever its client was before."""

@@ -241,6 +241,22 @@ class SegmentTests(BatchCase):
         taken = run_now(self.spool.take(NOW, 100, 100, ()))
         self.assertEqual((len(taken), sum(one.warned for one in taken)), (40, 1))
 
+    def test_what_ends_while_others_move_is_not_moved(self) -> None:
+        """Its end is on its way to the log: a row of the backlog would outlive it, and bring it back."""
+        self.spool = self.reopened(segment=1000)
+        for n in range(8):
+            self.put(f"{n}", b"x" * 1600)
+        self.disk.hold()
+        last = self.put("8", b"x" * 1600)
+        done = [self.start(self.spool.remove("0"))]
+        self.disk.let_go()
+        self.assertEqual([last, *done], [[None]] * 2)
+        left = [f"{n}" for n in range(1, 9)]
+        self.assertEqual([each.id for each in run_now(self.spool.scan("", 100))], left)
+        self.disk.bury()
+        self.spool = self.reopened()
+        self.assertEqual([each.id for each in run_now(self.spool.take(NOW, 100, 100, ()))], left)
+
     def test_contents_that_are_not_remembered_are_read_from_the_disk(self) -> None:
         self.patch(spool_module, "_REMEMBERED", 5000)
         for n in range(20):

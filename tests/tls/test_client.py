@@ -151,6 +151,17 @@ class ClientTLSTests(SynchronousTestCase):
         self.assertEqual(self.named(STRANGER), "certificate-not-trusted")
         self.assertEqual(self.named(WITHOUT_CHAIN), "certificate-not-trusted")
 
+    def test_watched(self) -> None:
+        """RFC 8461 section 5: in testing mode everything is only looked at, old versions of TLS too."""
+        for issued, wrong in (
+            (LEAF, ""),
+            (EXPIRED, "certificate-expired"),
+            (SELF_SIGNED, "certificate-not-trusted"),
+            (OTHER_HOST, "certificate-host-mismatch"),
+        ):
+            self.assertEqual(shake_hands(self.tls.with_watched(HOST, [HOST]), issued)[0], wrong)
+        self.assertEqual(shake_hands(self.tls.with_watched(HOST, []), LEAF)[0], "validation-failure")
+
     def test_the_system_s_authorities(self) -> None:
         self.assertEqual(shake_hands(ClientTLS().with_named(HOST, [HOST]), LEAF)[0], "certificate-not-trusted")
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
 from mailfw.wire.limits import ConnectionCount, ConnectionLimits
-from mailfw.wire.protocol import GRACE, SessionFactory
+from mailfw.wire.protocol import GRACE, LEFT_BEHIND, SessionFactory
 from mailfw.wire.stream import ShuttingDown, Stream, TimedOut
 
 
@@ -180,6 +180,20 @@ class ShutDownTests(FactoryCase):
 
     def test_nobody_there(self) -> None:
         self.successResultOf(self.stop(self.factory()))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_never_ends(self) -> None:
+        """A plug-in that does not answer must not keep the server from stopping."""
+        factory = self.factory()
+        dialogue = Dialogue(factory)
+        dialogue.say(b"wait\r\n")
+        stopped = self.stop(factory)
+        self.clock.advance(GRACE)
+        dialogue.leave()
+        self.assertNoResult(stopped)
+        self.clock.advance(LEFT_BEHIND)
+        self.successResultOf(stopped)
+        self.echo.waits.callback(None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_idle_and_busy(self) -> None:

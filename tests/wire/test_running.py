@@ -69,6 +69,23 @@ class RunTests(SynchronousTestCase):
         begin.go_on()
         self.assertEqual(self.told, ["ended"])
 
+    def test_what_cannot_be_awaited(self) -> None:
+        """A plug-in for another kind of loop is a fault that is heard of, not a session that hangs."""
+
+        class Foreign:
+            def __await__(self) -> Any:
+                yield 17
+
+        async def session() -> None:
+            for _ in range(2):
+                try:
+                    await Foreign()
+                except TypeError:
+                    self.told.append("not here")
+
+        self.run_session(session())
+        self.assertEqual(self.told, ["not here", "not here", "ended"])
+
     def test_a_context_of_its_own(self) -> None:
         waiters = [Waiter(), Waiter()]
 

@@ -111,7 +111,7 @@ async def fit(envelope: Envelope, content: IContent, peer: Peer, now: float, mea
         if octets is not None:
             octets = _seven_bit(octets)
         else:
-            content = draft = await _converted(content, means)
+            content = draft = await converted(content, means)
     by_chunks = verbatim or (offered.chunking and offered.pipelining)
     parcel = Parcel(b"", content, by_chunks, verbatim, draft=draft)
     try:
@@ -225,7 +225,7 @@ def _seven_bit(octets: bytes) -> bytes:
     return converter.feed(octets) + converter.close()
 
 
-async def _converted(content: IContent, means: Means) -> IDraft:
+async def converted(content: IContent, means: Means) -> IDraft:
     """Write the message anew with 7-bit encodings.  Raises `NoSpace`."""
     draft = await means.open_draft(content.size + content.size // 3)  # base64
     try:

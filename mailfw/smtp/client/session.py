@@ -65,7 +65,8 @@ class Session:
     A conversation with one host.
 
     `sent` counts its transactions; `is_open` turns false when nothing more may be said.  `must_reset` says that the
-    server may think that a transaction has begun.
+    server may think that a transaction has begun.  `flaw` is what is wrong with the server's certificate (RFC 8460
+    section 4.3) where it is used all the same.
     """
 
     def __init__(self, stream: Stream, hop: Hop, patience: Patience, now: Callable[[], float]) -> None:
@@ -80,6 +81,7 @@ class Session:
         self.must_reset = False
         self.sent = 0
         self.tls: str | None = None
+        self.flaw = ""
         self._now = now
 
     # ------------------------------------------------------------ words
@@ -214,7 +216,9 @@ class Session:
             optional = self.hop.tls.level is TLSLevel.MAY and not self.hop.tls.implicit
             raise Unusable(NO_HANDSHAKE, "validation-failure", in_clear=optional)
         wrong = secured.judge(self.stream.tls)
-        if wrong:
+        if wrong and self.hop.tls.is_test:
+            self.flaw = wrong
+        elif wrong:
             raise Unusable(Reply(NOT_TRUSTED.code, NOT_TRUSTED.status, f"{NOT_TRUSTED.text} ({wrong})"), wrong)
 
     # ------------------------------------------------------------ logging in

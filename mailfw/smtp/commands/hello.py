@@ -106,6 +106,7 @@ async def xclient(session: Session, argument: str) -> Reply | None:
     if session.transaction is not None:
         return replies.IN_TRANSACTION
     told = parse_xclient(argument)
-    session.begin_anew(told)
+    if not session.begin_anew(told):
+        return replies.TOO_MANY_CONNECTIONS
     await session.greet()
     return None

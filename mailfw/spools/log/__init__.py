@@ -7,6 +7,7 @@ The embedded spool: a log for what is under way, a backlog for what waits.
 ``large/ID.eml``           the octets of a message above 64 KiB; its record or row has what comes before them
 ``drafts/``                messages that arrive; nobody's
 ``kept/``                  what could not be used: it stays until the postmaster has looked
+``ballast``                nothing: room that is given up when the disk is so full that the spool cannot be opened
 =========================  ===================================================================================
 
 The states a message can be found in.  Whatever a crash leaves is one of them, and `recovery` looks at nothing else:

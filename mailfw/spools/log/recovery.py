@@ -51,6 +51,11 @@ class Places:
         return self.root / "kept"
 
     @property
+    def ballast(self) -> Path:
+        """Room for a start with a full disk."""
+        return self.root / "ballast"
+
+    @property
     def backlog(self) -> Path:
         """The database."""
         return self.root / "backlog.sqlite"
@@ -75,6 +80,8 @@ class Recovery:
 
     def recover(self) -> int:
         """Make everything wait in the backlog, remove the segments, and return the number of the last one."""
+        for name in self._disk.names(self._places.drafts):  # first of all, for there may be no other room
+            self._disk.unlink(self._places.drafts / name)
         names = [name for name in self._disk.names(self._places.segments) if _SEGMENT.fullmatch(name)]
         alive: dict[bytes, Found] = {}
         for name in names:
@@ -90,8 +97,6 @@ class Recovery:
 
     def _clear(self) -> None:
         """Remove the files of what was promised to nobody, or is done."""
-        for name in self._disk.names(self._places.drafts):
-            self._disk.unlink(self._places.drafts / name)
         for name in self._disk.names(self._places.large):
             if not self._tables.read(lambda name=name: self._tables.has_file(name)):  # type: ignore[misc]
                 self._disk.unlink(self._places.large / name)

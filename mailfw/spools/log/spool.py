@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from mailfw.disk import Disk, FileContent
+from mailfw.disk import Disk, FileContent, is_full
 from mailfw.interfaces import IContent, IDraft, ISpool
+from mailfw.mail.failure import NoSpace
 from mailfw.mail.queued import Queued, encode
 from mailfw.spools.contents import Octets
 from mailfw.spools.log.backlog import Backlog
+from mailfw.spools.log.ballast import Ballast
 from mailfw.spools.log.drafts import RESERVE, DraftRoom, Material
 from mailfw.spools.log.journal import Journal, Promise
 from mailfw.spools.log.names import discard, file_name, key_of
@@ -29,13 +32,19 @@ log = Logger()
 SEGMENT = 32 * 1024 * 1024
 #: Segments that there may be before what keeps the oldest alive goes to the backlog: what a restart has to read.
 SEGMENTS = 8
+#: Octets that are set aside for a start with a full disk: enough to change states, and for a few messages of the log.
+BALLAST = 4 * 1024 * 1024
 #: Octets of messages under way that are kept in memory besides.
 _REMEMBERED = 32 * 1024 * 1024
 
 
 @dataclass(slots=True, eq=False)
 class Fresh:
-    """A message in the log: always out.  While it is `moving` to the backlog nothing may be done with it."""
+    """
+    A message in the log: always out.  While it is `moving` to the backlog nothing may be done with it.
+
+    `changes` counts the states and ends of it that are on their way to the log: until they are there it is not moved.
+    """
 
     queued: Queued
     segment: Segment
@@ -45,6 +54,7 @@ class Fresh:
     file: str | None
     start: int | None
     moving: Promise[None] | None = None
+    changes: int = 0
 
 
 @implementer(ISpool)
@@ -58,6 +68,8 @@ class LogSpool:
         self._places = Places(directory)
         self._disk = disk
         self._segment = segment
+        # Less than the reserve, so that no new mail takes the room that it sets free.
+        self._ballast = Ballast(disk, self._places.ballast, min(BALLAST, reserve * 3 // 4))
         self._drafts = DraftRoom(directory=self._places.drafts, disk=disk, clock=clock, reserve=reserve)
         self._fresh: dict[str, Fresh] = {}
         self._arriving: dict[str, Promise[None] | None] = {}
@@ -81,12 +93,29 @@ class LogSpool:
         places = self._places
         for directory in (places.root, places.segments, places.large, places.drafts, places.kept):
             self._disk.make_directory(directory)
+        try:
+            opened = self._look()
+        except (OSError, NoSpace) as error:
+            if not (isinstance(error, NoSpace) or is_full(error)) or not self._ballast.give_up():
+                raise
+            opened = self._look()
+        self._ballast.keep()
+        return opened
+
+    def _look(self) -> tuple[Tables, Tables, int, int]:
+        places = self._places
         tables = Tables(self._disk, places.backlog)
         self._disk.sync_directory(places.root)
-        number = Recovery(self._disk, places, tables).recover()
+        try:
+            number = Recovery(self._disk, places, tables).recover()
+        except NoSpace:
+            with suppress(OSError, NoSpace):
+                tables.close()
+            raise
         count = tables.read(tables.count)
         if not count:
-            tables.shrink()
+            with suppress(NoSpace):
+                tables.shrink()
         return tables, Tables(self._disk, places.backlog), number, count
 
     async def close(self) -> None:
@@ -182,7 +211,7 @@ class LogSpool:
         if entry is None:
             await self._backlog.record(queued, is_back=False)
         else:
-            await self._journal.write(Line(Kind.STATE, encode(queued)))
+            await self._change(entry, Line(Kind.STATE, encode(queued)))
             entry.queued = queued
 
     async def give_back(self, queued: Queued) -> None:
@@ -200,8 +229,16 @@ class LogSpool:
             await self._backlog.remove(name)
         else:
             path = None if entry.file is None else self._places.large / entry.file
-            await self._journal.write(Line(Kind.DONE, key_of(name), discard=path))
+            await self._change(entry, Line(Kind.DONE, key_of(name), discard=path))
             self._forget(entry)
+
+    async def _change(self, entry: Fresh, line: Line) -> None:
+        """Write what becomes of a message, which stays where it is meanwhile."""
+        entry.changes += 1
+        try:
+            await self._journal.write(line)
+        finally:
+            entry.changes -= 1
 
     async def _settled(self, name: str) -> Fresh | None:
         """Return a message of the log that does not move, None if it is not there (any longer)."""
@@ -238,7 +275,11 @@ class LogSpool:
         """Move what keeps the oldest segment alive."""
         self._is_evacuating = True
         oldest = self._journal.segments[0]
-        staying = [entry for entry in self._fresh.values() if entry.segment is oldest and entry.moving is None]
+        staying = [
+            entry
+            for entry in self._fresh.values()
+            if entry.segment is oldest and entry.moving is None and not entry.changes
+        ]
         try:
             moves = [Deferred.fromCoroutine(self._move(entry, entry.queued, is_out=True)) for entry in staying]
             await gatherResults(moves, consumeErrors=True)

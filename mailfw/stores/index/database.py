@@ -5,13 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mailfw.disk import is_full
-from mailfw.mail.failure import NoSpace
+from mailfw.disk import full_is_no_space
 from mailfw.stores.index.schema import open_index
 from mailfw.stores.places import account_directory
 from mailfw.stores.threads import Threads
@@ -44,7 +42,7 @@ class _Connection:
         self._connection: sqlite3.Connection | None = None
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self.lock, _full_is_no_space():
+        with self.lock, full_is_no_space():
             if self._connection is None:
                 self._connection = open_index(self._path, self._synced)
             return work(self._connection)
@@ -163,13 +161,3 @@ def _write(connection: sqlite3.Connection, changes: Changes, synced: bool) -> No
     finally:
         if changes.synced and not synced:
             connection.execute("PRAGMA synchronous = NORMAL")
-
-
-@contextmanager
-def _full_is_no_space() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if is_full(error):
-            raise NoSpace("the disk is full") from error
-        raise

@@ -55,7 +55,11 @@ class Visits:
         messages = 0
         while self._waiting and messages < TOGETHER:
             begin, done = self._waiting.popleft()
-            taken.append((begin(), done))
+            try:
+                taken.append((begin(), done))
+            except Exception:  # a fault of ours, for which nobody else should wait
+                done.errback()
+                continue
             messages += len(taken[-1][0].messages)
         if not taken:
             self._is_busy = False
