@@ -94,7 +94,12 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def mailfw(
-    home: Path, *settings: str, smtp: bool = True, imap: bool = True, users: Sequence[str] = USERS
+    home: Path,
+    *settings: str,
+    smtp: bool = True,
+    imap: bool = True,
+    users: Sequence[str] = USERS,
+    workers: int = 0,
 ) -> Iterator[Peer]:
     """Run mailfw with the maildir store; accounts are `users` at DOMAIN."""
     home.mkdir(parents=True, exist_ok=True)
@@ -117,7 +122,7 @@ def mailfw(
         accounts.add(f"{user}@{DOMAIN}", PASSWORD)
     log = (home / "log").open("wb")
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "mailfw", *options],
+        [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "mailfw", f"--workers={workers}", *options],
         cwd=home,
         stdout=log,
         stderr=log,

@@ -3,7 +3,7 @@ Every plug-in point, in the order in which a message meets them.
 
 All methods are ``async def``, and none knows of a protocol: no sequence numbers, no sessions, no commands.
 What a method returns `None` for, raises, and promises to survive is said here and tried by the contract
-of the same name in `mailfw.testing`.
+of the same name in `mailfw.testing`.  What a plug-in may offer besides is in `mailfw.optional`.
 
 Any exception a method does not declare is a fault of the plug-in: the mail in hand is deferred, and one
 failure naming the plug-in is logged.
@@ -39,6 +39,7 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.mail.outcome import Deferred, Failed, Outcome
 from mailfw.mail.queued import Queued
+from mailfw.mail.quota import Quota, QuotaLimits
 from mailfw.mail.resolution import Resolution
 from mailfw.mail.route import Route, Unroutable
 from mailfw.mail.verdict import Verdict
@@ -268,6 +269,21 @@ class ICourier(Interface):
         """Let go of connections."""
 
 
+# ---------------------------------------------------------------- how much may be kept?
+
+
+class IQuotas(Interface):
+    """
+    Says how much an account may keep; no answer within ``limits.answer_timeout`` is a fault.
+
+    Stores ask before they add to an account, once for all that is added together: who has to ask somebody else for
+    the answer remembers it for a while.
+    """
+
+    async def limits(account: str) -> QuotaLimits:
+        """Return the account's limits; an account that is not known has those of everybody."""
+
+
 # ---------------------------------------------------------------- keeping it, the large interface
 
 
@@ -298,6 +314,9 @@ class IMailStore(Interface):
 
     async def subscriptions(account: str) -> frozenset[tuple[str, ...]]:
         """Return the subscribed paths, also those without a mailbox."""
+
+    async def quota(account: str) -> Quota:
+        """Return what the account keeps, in octets and messages, and what it may: counted, not looked for."""
 
     async def edit_mailbox(account: str, edit: MailboxEdit) -> None:
         """
@@ -355,22 +374,6 @@ class IMailStore(Interface):
 
     async def close() -> None:
         """Finish what is under way and let go of files and threads."""
-
-
-class IManyContents(Interface):
-    """
-    What a mail store may offer besides `IMailStore`: opening many messages at once.
-
-    Who reads whole mailboxes asks for it, and opens one message after the other where it is missing.
-    """
-
-    def contents(account: str, mailbox: str, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
-        """
-        Iterate, in batches, over messages that are opened as `IMailStore.content` does it, ascending.
-
-        An ``async def`` with ``yield``.  What it holds in memory is bounded, whatever is asked for.  The
-        caller closes all contents of a batch before asking for the next, and closes the iterator.
-        """
 
 
 # ---------------------------------------------------------------- keeping it, the small interface

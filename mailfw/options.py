@@ -15,6 +15,16 @@ from mailfw.configuration import Configuration, ConfigurationRefused, Source, us
 from mailfw.configuration.choices import Choices, read
 from mailfw.plugins import with_octets
 
+#: More processes than this help nobody.
+MOST_WORKERS = 256
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= MOST_WORKERS:
+        raise ValueError(f"there can be 0 to {MOST_WORKERS} workers")
+    return count
+
 
 class Options(AuthOptionMixin, usage.Options):
     """Which configuration to use.  After parsing it is in `source`, `configuration` and `choices`."""
@@ -25,7 +35,10 @@ class Options(AuthOptionMixin, usage.Options):
         "A mail server: SMTP, submission, LMTP, IMAP and POP3.  Without a configuration it serves localhost from "
         "./var, on loopback ports.  `mailfw config show` prints every key; `mailfw plugins` every plug-in."
     )
-    optParameters = (["config", "c", None, "The configuration, a TOML file."],)
+    optParameters = (
+        ["config", "c", None, "The configuration, a TOML file."],
+        ["workers", "w", 0, "Processes that speak with clients; 0 is one process for everything.", _count],
+    )
 
     source: Source
     configuration: Configuration
@@ -34,12 +47,19 @@ class Options(AuthOptionMixin, usage.Options):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's is untyped
         self["settings"] = []
+        #: What ``--auth`` was given, for workers.
+        self.auth: list[str] = []
 
     def opt_set(self, setting: str) -> None:
         """Set one key, e.g. 'listen.smtp=["tcp:25"]'; it wins over the file."""
         self["settings"].append(setting)
 
     opt_s = opt_set
+
+    def opt_auth(self, description: str) -> None:
+        """Specify an authentication method for the server."""
+        super().opt_auth(description)  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        self.auth.append(description)
 
     def opt_version(self) -> None:
         """Display mailfw's version and exit."""

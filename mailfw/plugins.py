@@ -55,8 +55,24 @@ POINTS: Mapping[str, Point] = {
         "how it gets there",
         ("site", "directory", "store", "hops", "open_draft", "delivery"),
     ),
-    "store": Point("mailfw.interfaces.IMailStore", "where mail is kept"),
-    "source": Point("mailfw.interfaces.IMessageSource", "where messages are kept, indexed by mailfw"),
+    "quota": Point(
+        "mailfw.interfaces.IQuotas",
+        "how much may be kept",
+        ("site", "default"),
+        keys=("plugin", "octets", "messages"),
+    ),
+    "store": Point(
+        "mailfw.interfaces.IMailStore",
+        "where mail is kept",
+        ("site", "quotas", "retention"),
+        keys=("plugin", "retention"),
+    ),
+    "source": Point(
+        "mailfw.interfaces.IMessageSource",
+        "where messages are kept, indexed by mailfw",
+        ("site", "retention"),
+        keys=("plugin", "retention"),
+    ),
 }
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "mailfw"
-SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns", "patience"}
+SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns", "patience", "optional"}
 KEEPING = SHARED | {"disk"}
-PROTOCOL = {"wire", "sasl", "mail", "interfaces", "allowance", "network"}
+PROTOCOL = {"wire", "sasl", "mail", "interfaces", "optional", "allowance", "network"}
 
 #: What each room may import of mailfw beside itself; a room not named here may import what it likes.
 ROOMS = {
     "mail": set[str](),
     "interfaces": {"mail"},
+    "optional": {"mail", "interfaces"},
     "site": set[str](),
     "allowance": set[str](),
     "network": set[str](),
@@ -34,8 +35,10 @@ ROOMS = {
     "dns": SHARED,
     "routing": SHARED,
     "queue": KEEPING,
+    "transfer": KEEPING,
     "accounts": SHARED | {"sasl"},
     "couriers": SHARED | {"smtp.client", "sasl", "tls", "wire"},
+    "cluster": SHARED | {"sasl"},
     "tls": set[str](),
     "http": set[str](),
     "plugins": {"site"},
@@ -45,6 +48,7 @@ ROOMS = {
 LIBRARIES = {
     "mail": set[str](),
     "interfaces": {"zope"},
+    "optional": {"zope"},
     "wire": {"twisted", "zope"},
     "sasl": {"twisted", "zope"},
 }

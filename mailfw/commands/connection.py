@@ -155,7 +155,7 @@ class FileBody:
             await sink(octets)
 
 
-def _become_owner(data: Path) -> None:
+def become_owner(data: Path) -> None:
     """Work as the user whose files these are: a file of root's in between would keep the server from starting."""
     status = data.stat()
     if os.geteuid() == 0 and status.st_uid != 0:
@@ -175,7 +175,7 @@ def _ask_offline(
     from mailfw.service.ports import CannotStart
 
     _, configuration, choices = read(given.config, given.settings)
-    _become_owner(configuration.data)  # last, for it may not be able to read what we are made of
+    become_owner(configuration.data)  # last, for it may not be able to read what we are made of
 
     async def answer(reactor: Any) -> None:
         async with offline(configuration, choices, reactor) as answers:
@@ -192,20 +192,41 @@ def _ask_offline(
 
 
 def in_reactor(work: Callable[[Any], Any]) -> None:
-    """Run a coroutine function with the reactor, to its end, and raise what it raises."""
+    """
+    Run a coroutine function with the reactor, to its end, and raise what it raises.
+
+    A signal that stops the reactor cancels it; what it has opened is closed before `KeyboardInterrupt` is raised.
+    """
     from twisted.internet import reactor as imported
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
 
     reactor: Any = imported
     results: list[Any] = []
+    interrupted: list[Deferred[None]] = []
 
     def begin() -> None:
-        Deferred.fromCoroutine(work(reactor)).addBoth(results.append).addBoth(lambda _: reactor.stop())
+        working = Deferred.fromCoroutine(work(reactor))
+        reactor.addSystemEventTrigger("before", "shutdown", interrupt, working)
+        working.addBoth(end)
+
+    def end(result: object) -> None:
+        results.append(result)
+        if interrupted:
+            interrupted[0].callback(None)
+        else:
+            reactor.stop()
+
+    def interrupt(working: Deferred[Any]) -> Deferred[None] | None:
+        if results:
+            return None
+        interrupted.append(Deferred())
+        working.cancel()
+        return interrupted[0]
 
     reactor.callWhenRunning(begin)
     reactor.run()
-    if not results:
+    if interrupted:
         raise KeyboardInterrupt
     if isinstance(results[0], Failure):
         results[0].raiseException()

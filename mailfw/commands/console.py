@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mailfw import __version__
-from mailfw.commands import check_relay, config, explain, plugins, queue, send, trace, user
+from mailfw.commands import (
+    backup,
+    check_relay,
+    config,
+    explain,
+    mail,
+    migrate,
+    plugins,
+    queue,
+    send,
+    store,
+    trace,
+    user,
+)
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import ConfigurationRefused, usual_file
 from mailfw.plugins import PluginRefused
@@ -41,6 +54,6 @@ def make_parser() -> argparse.ArgumentParser:
         "-s", "--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help="set one key"
     )
     families = parser.add_subparsers(metavar="COMMAND", required=True)
-    for family in (user, queue, send, trace, explain, check_relay, config, plugins):
+    for family in (user, mail, queue, send, trace, backup, migrate, store, explain, check_relay, config, plugins):
         family.add_parsers(families)
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 from mailfw.commands.refusal import CommandRefused
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import read
+
+#: A number, in KiB, MiB, GiB or TiB if a letter says so.
+_AMOUNT = re.compile(r"([0-9]{1,15})([KMGT]?)", re.ASCII | re.IGNORECASE)
 
 
 def add_parsers(families: Any) -> None:
@@ -25,6 +29,12 @@ def add_parsers(families: Any) -> None:
         verb = verbs.add_parser(name, help=meaning)
         verb.add_argument("name", metavar="NAME", help="a full address, or its local part in the first domain")
         verb.set_defaults(run=run)
+    limiting = verbs.add_parser("quota", help="print what an account may keep, or give it limits of its own")
+    limiting.add_argument("name", metavar="NAME", help="a full address, or its local part in the first domain")
+    limiting.add_argument("--octets", metavar="N", type=_amount, help="10G, 500M, 2000K or octets; 0: any number")
+    limiting.add_argument("--messages", metavar="N", type=_amount, help="0: any number")
+    limiting.add_argument("--default", action="store_true", help="no limits of its own any more")
+    limiting.set_defaults(run=quota)
     verbs.add_parser("list", help="print the accounts, one a line").set_defaults(run=list_accounts)
 
 
@@ -63,6 +73,39 @@ def list_accounts(given: argparse.Namespace) -> int:
     for name in _refused(accounts.names):
         print(name)
     return 0
+
+
+def quota(given: argparse.Namespace) -> int:
+    """Print or change what an account may keep."""
+    from twisted.internet import reactor
+
+    from mailfw.mail.quota import QuotaLimits
+    from mailfw.service.judges import site_of
+
+    _, configuration, choices = read(given.config, given.settings)
+    name = _full(given.name, configuration)
+    default = QuotaLimits(configuration.quota.octets, configuration.quota.messages)
+    limits = choices.quota.make(site=site_of(configuration, reactor), default=default)
+    if not all(hasattr(limits, method) for method in ("look", "own", "set_limits")):
+        raise CommandRefused(f"the quota plug-in {configuration.quota.plugin!r} is asked elsewhere")
+    changed = {"octets": given.octets, "messages": given.messages}
+    if given.default and any(each is not None for each in changed.values()):
+        raise CommandRefused("give limits, or say --default")
+    if given.default or any(each is not None for each in changed.values()):
+        own = {} if given.default else _refused(lambda: dict(limits.own(name)))
+        own |= {key: each for key, each in changed.items() if each is not None}
+        _refused(lambda: limits.set_limits(name, own.get("octets"), own.get("messages")))
+    found = _refused(lambda: limits.look(name))
+    print(f"{name} may keep {found.octets or 'any number of'} octets, {found.messages or 'any number of'} messages")
+    return 0
+
+
+def _amount(text: str) -> int:
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"not a number like 1000 or 10G: {text!r}")
+    factor: int = 1024 ** " KMGT".index(match[2].upper() or " ")
+    return int(match[1]) * factor
 
 
 def _accounts(given: argparse.Namespace) -> tuple[Configuration, Any]:

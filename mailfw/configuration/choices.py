@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mailfw.configuration.keys import Choice, Configuration, PolicyChoice
+from mailfw.configuration.keys import Choice, Configuration, PolicyChoice, QuotaChoice, StoreChoice
 from mailfw.configuration.reading import configure
 from mailfw.configuration.source import Place, Source
 from mailfw.plugins import PluginRefused, Recipe, resolve
@@ -17,6 +17,7 @@ class Choices:
     """A recipe for each plug-in; `store` may be a source's.  `where` tells people where a key is written."""
 
     store: Recipe
+    quota: Recipe
     directory: Recipe
     auth: tuple[Recipe, ...]
     policy: tuple[tuple[PolicyChoice, Recipe], ...]
@@ -38,6 +39,7 @@ def choose(source: Source, configuration: Configuration) -> Choices:
     """Find the plug-ins.  Raises `ConfigurationRefused` with the line of the key at fault."""
     return Choices(
         _recipe(source, ("store",), ("store", "source"), configuration.store),
+        _recipe(source, ("quota",), ("quota",), configuration.quota),
         _recipe(source, ("directory",), ("directory",), configuration.directory),
         _recipes(source, "auth", configuration.auth),
         tuple((each, _recipe(source, ("policy", n), ("policy",), each)) for n, each in enumerate(configuration.policy)),
@@ -53,7 +55,9 @@ def _recipes(source: Source, point: str, choices: Sequence[Choice]) -> tuple[Rec
     return tuple(_recipe(source, (point, n), (point,), each) for n, each in enumerate(choices))
 
 
-def _recipe(source: Source, place: Place, points: Sequence[str], choice: Choice | PolicyChoice) -> Recipe:
+def _recipe(
+    source: Source, place: Place, points: Sequence[str], choice: Choice | PolicyChoice | QuotaChoice | StoreChoice
+) -> Recipe:
     try:
         return replace(resolve(points, choice.plugin, choice.options), where=source.where(place))
     except PluginRefused as refused:

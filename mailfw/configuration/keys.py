@@ -111,6 +111,25 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreChoice:
+    """Where mail is kept, and for how long what was expunged."""
+
+    plugin: str = _key("A name that `mailfw plugins` lists, or python:package.module.factory.", "maildir")
+    retention: float = _key("Days for which expunged mail can be put back, where the store can do so; 0: none.", 7.0)
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaChoice:
+    """How much an account may keep; `mailfw user quota` gives one other limits."""
+
+    plugin: str = _key("A name that `mailfw plugins` lists, or python:package.module.factory.", "file")
+    octets: int = _key("Octets of all messages of one account; 0: any number.", 0)
+    messages: int = _key("Messages in all mailboxes of one account; 0: any number.", 0)
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChoice:
     """A delivery policy; policies are asked in the order of the configuration."""
 
@@ -272,7 +291,8 @@ class Configuration:
     mechanisms: tuple[str, ...] = _key("The SASL mechanisms that may be used; CRAM-MD5 can be added.", USUAL_MECHANISMS)
     listen: Listen = field(default_factory=Listen)
     tls: TLSFiles = field(default_factory=TLSFiles)
-    store: Choice = field(default_factory=lambda: Choice(plugin="maildir"))
+    store: StoreChoice = field(default_factory=StoreChoice)
+    quota: QuotaChoice = field(default_factory=QuotaChoice)
     directory: Choice = field(default_factory=lambda: Choice(plugin="accounts"))
     auth: tuple[Choice, ...] = field(default_factory=lambda: (Choice(plugin="passwords"),))
     policy: tuple[PolicyChoice, ...] = ()

@@ -18,6 +18,8 @@ from mailfw.configuration.keys import (
     Listen,
     PolicyChoice,
     Queue,
+    QuotaChoice,
+    StoreChoice,
     is_domain,
     is_hostname,
     is_rate,
@@ -45,7 +47,7 @@ MAY_BE_NONE = frozenset(
 # ehlo-param of RFC 5321 section 4.1.1.1, as RFC 3865 section 4 and RFC 6710 section 4.1 narrow it
 _EHLO_WORD = re.compile(r"[A-Za-z][A-Za-z0-9._:-]*")
 #: Tables whose unknown keys are the options of a plug-in.
-OPEN = (Choice, PolicyChoice)
+OPEN = (Choice, PolicyChoice, QuotaChoice, StoreChoice)
 
 
 def configure(source: Source) -> Configuration:
@@ -90,11 +92,24 @@ def _check(source: Source, configuration: Configuration) -> None:
             amount = getattr(getattr(configuration, table), each.name)
             if type(amount) in (int, float) and (amount or each.name not in MAY_BE_NONE):
                 _check_amount(source, (table, each.name), amount)
+    _check_bounds(source, configuration)
     _check_rates(source, configuration.queue)
     _check_trust(source, configuration)
     _check_routes(source, configuration)
     for position, policy in enumerate(configuration.policy):
         _check_amount(source, ("policy", position, "timeout"), policy.timeout)
+
+
+def _check_bounds(source: Source, configuration: Configuration) -> None:
+    """Refuse what nothing can be counted with; 0 is no limit, and no time."""
+    places: dict[Place, float] = {
+        ("store", "retention"): configuration.store.retention,
+        ("quota", "octets"): configuration.quota.octets,
+        ("quota", "messages"): configuration.quota.messages,
+    }
+    for place, amount in places.items():
+        if not 0 <= amount < math.inf:
+            raise source.refuse(place, f"{dotted(place)} must be 0 or more, and finite, not {amount}")
 
 
 def _check_trust(source: Source, configuration: Configuration) -> None:

@@ -92,6 +92,9 @@ class Greylist:
     file `path` of the data directory.
     """
 
+    #: The questions whose answers depend on those before: all workers of a server ask the same one.
+    counting = ("on_recipient",)
+
     def __init__(
         self,
         *,

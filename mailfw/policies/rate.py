@@ -26,6 +26,9 @@ class RateLimit:
     IPv6; UNIX sockets are not limited.  What was refused later counts too.
     """
 
+    #: The questions whose answers depend on those before: all workers of a server ask the same one.
+    counting = ("on_sender", "on_recipient")
+
     def __init__(
         self,
         *,

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.cred.portal import Portal
 
 from mailfw.pop3 import responses
+from mailfw.pop3.locks import Locks, OwnLocks
 from mailfw.pop3.server import Session
 from mailfw.pop3.settings import Access, POP3Settings
 from mailfw.sasl.logins import Attempts, Logins
@@ -23,13 +24,13 @@ def pop3_factory(
     portal: Portal,
     clock: Any,
     limits: ConnectionLimits | None = None,
-    in_use: set[str] | None = None,
+    locks: Locks | None = None,
     attempts: Attempts | None = None,
 ) -> SessionFactory:
     """
     Return a factory whose sessions log in at `portal` and serve the inbox of their account.
 
-    `in_use` names the accounts whose maildrop is locked: listeners that serve the same accounts share one set.
+    `locks` says whose maildrop is locked: listeners that serve the same accounts share it.
     `attempts` counts failed logins for all listeners.
     """
     logins = Logins(
@@ -40,7 +41,7 @@ def pop3_factory(
         attempts=attempts,
         enabled=settings.mechanisms,
     )
-    access = Access(settings, logins, set() if in_use is None else in_use)
+    access = Access(settings, logins, locks or OwnLocks())
 
     async def hold(stream: Stream) -> None:
         await Session(stream, access).run()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
-from mailfw.interfaces import IAccount, IContent, IManyContents
+from mailfw.interfaces import IAccount, IContent
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, MailboxInfo, Want
+from mailfw.optional import IManyContents
 from mailfw.pop3.responses import MESSAGE_GONE, NO_SUCH_MESSAGE, Refused, unique_id
 
 #: What is read ahead for a client that takes one message after the other: octets, and messages.

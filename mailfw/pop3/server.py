@@ -203,14 +203,13 @@ class Session:
 
     async def _lock(self, account: IAccount, log_out: Callable[[], object]) -> None:
         """Take the maildrop for this session alone (RFC 1939 section 4)."""
-        if account.name in self._access.in_use:
+        if not await self._access.locks.take(account.name):
             log_out()
             raise Refused(responses.IN_USE)
-        self._access.in_use.add(account.name)
         try:
             self._maildrop = await Maildrop.open(account)
         except BaseException:
-            self._access.in_use.discard(account.name)
+            self._access.locks.release(account.name)
             log_out()
             raise
         self._account, self._log_out = account, log_out
@@ -218,7 +217,7 @@ class Session:
 
     def _release(self) -> None:
         if self._account is not None and self._log_out is not None:
-            self._access.in_use.discard(self._account.name)
+            self._access.locks.release(self._account.name)
             self._log_out()
 
     # ------------------------------------------------------------ TRANSACTION state

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mailfw.pop3.locks import Locks, OwnLocks
 from mailfw.pop3.responses import ok
 from mailfw.sasl.logins import Logins
 from mailfw.sasl.mechanisms import USUAL
@@ -32,11 +33,11 @@ class POP3Settings:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What the sessions share; `in_use` are the accounts that one of them has locked (RFC 1939 section 4)."""
+    """What the sessions share."""
 
     settings: POP3Settings
     logins: Logins
-    in_use: set[str] = field(default_factory=set)
+    locks: Locks = field(default_factory=OwnLocks)
 
     def greeting(self) -> bytes:
         """Return what is said first; without the timestamp that would offer APOP (RFC 1939 section 7)."""

@@ -9,18 +9,14 @@ Mail by LMTP is delivered while the client waits, since each recipient has a rep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
-from twisted.internet.defer import Deferred as TwistedDeferred
-from twisted.internet.defer import DeferredList
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from mailfw.interfaces import IContent, IDeliveryPolicy, IDraft, IIntake, ISpool
+from mailfw.interfaces import IContent, IDeliveryPolicy, IDraft, IIntake
 from mailfw.mail.address import Address
 from mailfw.mail.content import Content, Octets, Prefixed
 from mailfw.mail.envelope import QUARANTINE, Client, Envelope, Service
@@ -31,9 +27,8 @@ from mailfw.mail.queued import Action, Concluded, Queued
 from mailfw.mail.reply import Reply
 from mailfw.mail.verdict import Defer, Discard, Hold, Quarantine, Refuse, Verdict
 from mailfw.queue.attempt import BROKEN
-from mailfw.queue.notes import Notes
+from mailfw.queue.custody import Custody
 from mailfw.queue.planning import Arrival, Plan, Planner, divide, is_local
-from mailfw.queue.runner import QueueRunner
 from mailfw.queue.settlement import is_wanted
 from mailfw.queue.traces import Tracer
 from mailfw.site import Site
@@ -44,8 +39,6 @@ log = Logger()
 MAX_HOPS = 100
 #: Octets of a message that is read once and then kept in memory until it is delivered.
 _SMALL = 64 * 1024
-#: Seconds that a client waits for its reply while the queue outruns delivery (Postfix's in_flow_delay is 1).
-_BREATH = 0.1
 
 DELIVERED = Delivered()
 LOOP = Failed(Reply(554, "5.4.6", "Too many Received fields: this message is going round in a loop"))
@@ -55,7 +48,11 @@ HEADER_TOO_LONG = Failed(Reply(554, "5.6.0", "The header of the message is too l
 
 @implementer(IIntake)
 class Intake:
-    """Adds the trace field, asks the policies about the whole message, finds out who gets it, and spools it."""
+    """
+    Adds the trace field, asks the policies about the whole message, finds out who gets it, and gives it into custody.
+
+    `clock` is the time the queue goes by, and `pause` how many seconds the queue lets pass after the first attempt.
+    """
 
     def __init__(
         self,
@@ -63,24 +60,23 @@ class Intake:
         site: Site,
         planner: Planner,
         policies: IDeliveryPolicy,
-        spool: ISpool,
-        runner: QueueRunner,
-        history: Notes | None = None,
+        custody: Custody,
+        clock: Callable[[], float],
+        pause: float,
         software: str = "mailfw",
         max_hops: int = MAX_HOPS,
     ) -> None:
-        self._reactor = site.reactor
+        self._clock = clock
         self._planner = planner
         self._policies = policies
-        self._spool = spool
-        self._runner = runner
-        self._history = history
+        self._custody = custody
+        self._pause = pause
         self._tracer = Tracer(site, software)
         self._max_hops = max_hops
 
     async def open_draft(self, size_hint: int) -> IDraft:
         """Make room for a message.  Raises `NoSpace`."""
-        return await self._spool.open_draft(size_hint)
+        return await self._custody.open_draft(size_hint)
 
     async def accept(self, client: Client, envelope: Envelope, draft: IDraft) -> list[Outcome]:
         """Take responsibility for a message: one outcome for each recipient, in order."""
@@ -106,7 +102,7 @@ class Intake:
         answer = _answer(verdict, envelope)
         if answer is not None:
             return [answer] * len(envelope.recipients)
-        plan = await self._planner.plan(envelope, header, self._runner.seconds())
+        plan = await self._planner.plan(envelope, header, self._clock())
         if plan.failed and not any(parcel.legs for parcel in plan.parcels):
             return [plan.outcome_of(each) or BROKEN for each in envelope.recipients]
         traced = self._tracer.traced(client, envelope, header, whole, verdict)
@@ -124,11 +120,11 @@ class Intake:
         return None
 
     def _arrival(self, client: Client, envelope: Envelope, size: int, verdict: Verdict | None) -> Arrival:
-        now = self._runner.seconds()
+        now = self._clock()
         return Arrival(
             now,
             max(now, envelope.release),
-            now + self._runner.schedule.pause(1, 0.5),
+            now + self._pause,
             size,
             client.account or "",
             client.address,
@@ -140,42 +136,7 @@ class Intake:
 
     async def _take(self, messages: Sequence[tuple[Queued, bytes]], content: Content) -> None:
         """Put all into the spool, then let them be delivered; when this returns all are on stable storage."""
-        put = [(queued, cast("IContent", _marked(marks, content))) for queued, marks in messages]
-        if len(put) == 1:
-            await self._spool.put(*put[0])
-        elif put:
-            begun = [TwistedDeferred.fromCoroutine(self._spool.put(*each)) for each in put]
-            results = await DeferredList(begun, consumeErrors=True)
-            await self._undo(put, results)
-        pressed = False
-        for queued, marked in put:
-            self._note(queued)
-            pressed |= not self._runner.offer(queued, marked if isinstance(marked, Octets) else None)
-        if pressed:
-            await deferLater(self._reactor, _BREATH)
-
-    async def _undo(self, put: Sequence[tuple[Queued, IContent]], results: Sequence[tuple[bool, object]]) -> None:
-        """Where one part could not be kept the client keeps all: forget the others, and raise why."""
-        failures = [result for success, result in results if not success and isinstance(result, Failure)]
-        if not failures:
-            return
-        for (queued, _), (success, _) in zip(put, results, strict=True):
-            if success:
-                await self._spool.remove(queued.id)
-        failures[0].raiseException()
-
-    def _note(self, queued: Queued) -> None:
-        if self._history is not None:
-            self._history.note(
-                queued.id,
-                "accepted",
-                sender=str(queued.envelope.sender or ""),
-                recipients=[str(each) for each in queued.envelope.recipients],
-                size=queued.size,
-                account=queued.account,
-                client=queued.client,
-                held=queued.held,
-            )
+        await self._custody.take([(queued, cast("IContent", _marked(marks, content))) for queued, marks in messages])
 
     # ------------------------------------------------------------ LMTP
 
@@ -192,9 +153,7 @@ class Intake:
         first = plan.parcels[0]
         for route in [route for route in first.legs if is_local(route)]:
             pendings = tuple(first.legs.pop(route))
-            found = await self._runner.couriers.deliver(
-                route, plan.envelope, pendings, cast("IContent", content), arrival.junk
-            )
+            found = await self._custody.deliver(route, plan.envelope, pendings, cast("IContent", content), arrival.junk)
             for one in pendings:
                 outcome = found[one.address]
                 outcomes.setdefault(one.original, []).append(outcome)

@@ -23,6 +23,11 @@ def steady_clock(reactor: Any) -> Callable[[], float]:
     return elapsing(time.time(), _passed)
 
 
+def steady_from(start: float) -> Callable[[], float]:
+    """Return the same, of another process on this machine, whose clock was at `start` now."""
+    return elapsing(start, _passed)
+
+
 def elapsing(start: float, passed: Callable[[], float]) -> Callable[[], float]:
     """Return a clock that was at `start` now."""
     shift = start - passed()

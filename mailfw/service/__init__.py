@@ -6,6 +6,7 @@ from twisted.application.service import IService
 
 from mailfw.options import Options
 from mailfw.service.collector import let_be
+from mailfw.service.crew import Crew
 from mailfw.service.server import Server
 from mailfw.service.text_log import text_log
 
@@ -26,4 +27,5 @@ def makeService(options: Options) -> IService:
         owner=options.owner,
         is_daemon=options.is_daemon,
         text_log=text_log(options.parent or {}, reactor),
+        crew=Crew(options["workers"], options.source.file, options["settings"], options.auth),
     )

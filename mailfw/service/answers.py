@@ -38,6 +38,11 @@ class Body(Protocol):
         """Pass exactly `length` octets on."""
 
 
+#: What answers one kind of request.
+Verb = Callable[[Request, Body], AsyncIterator[Line]]
+_NONE: Mapping[str, Verb] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class SubmissionLimits:
     """What one message from the console may be."""
@@ -51,15 +56,19 @@ class Answers:
     Answers one request with any number of lines.
 
     A request is what JSON makes of it, and is not to be trusted to be right.  A line with ``refused`` says that
-    something could not be done; ``temporary`` beside it, that it may be later.
+    something could not be done; ``temporary`` beside it, that it may be later.  `others` are verbs besides those of
+    the queue.
     """
 
-    def __init__(self, *, operations: Operations, intake: IIntake, limits: SubmissionLimits) -> None:
+    def __init__(
+        self, *, operations: Operations, intake: IIntake, limits: SubmissionLimits, others: Mapping[str, Verb] = _NONE
+    ) -> None:
         self._operations = operations
         self._intake = intake
         self._limits = limits
         self._next_id = EnvelopeIds()
-        self._verbs: Mapping[str, Callable[[Request, Body], AsyncIterator[Line]]] = {
+        self._verbs: Mapping[str, Verb] = {
+            **others,
             "list": self._list,
             "show": self._show,
             "stats": self._statistics,

@@ -20,9 +20,11 @@ from mailfw.configuration.choices import Choices
 from mailfw.http.site import Status, http_site
 from mailfw.interfaces import IMailStore
 from mailfw.network import Networks
-from mailfw.service.judges import make_judges, site_of
-from mailfw.service.post import Post, make_post, make_store
+from mailfw.pop3.locks import OwnLocks
+from mailfw.service.judges import Judges, make_judges, site_of
+from mailfw.service.post import DAY, Post, make_post, make_store
 from mailfw.service.sessions import IMPLICIT_TLS, Parts, make_sessions
+from mailfw.service.sweeper import Sweeper
 from mailfw.site import Site
 from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import Certificates
@@ -40,16 +42,20 @@ class Assembly:
 
     checkers: Sequence[Any]
     store: IMailStore
+    sweeper: Sweeper
     post: Post
+    judges: Judges
     sessions: dict[str, SessionFactory]
     factories: dict[str, IProtocolFactory]
 
     async def start(self) -> None:
         """Look what the last process left, then begin to work through it."""
         await self.post.start()
+        self.sweeper.start()
 
     async def stop(self) -> None:
         """Finish what is under way; the store is closed last."""
+        await self.sweeper.stop()
         await self.post.stop()
         await self.store.close()
 
@@ -69,7 +75,7 @@ def assemble(
     """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
     site = site_of(configuration, reactor)
     judges = make_judges(configuration, choices, site, checkers)
-    store = make_store(choices.store, site)
+    store = make_store(configuration, choices, site)
     post = make_post(configuration, choices, site, judges, store)
     secret = LastingSecret(site.data / "scram.secret", reactor)
     portal = build_portal(MailRealm(store), judges.checkers, default_domain(site), judges.accounts, secret.value)
@@ -79,19 +85,22 @@ def assemble(
         certificates,
         portal,
         judges,
-        post,
+        post.intake,
+        post.etrn,
+        OwnLocks(),
         login_attempts(configuration, site),
         Load(limits.messages_in_flight, limits.octets_in_flight),
         Allowance(limits.errors_per_minute, 60.0, reactor.seconds),
         reactor,
     )
     sessions = make_sessions(parts)
-    factories = {name: _behind_tls(parts, name, factory) for name, factory in sessions.items()}
+    factories = {name: behind_tls(parts, name, factory) for name, factory in sessions.items()}
     factories["http"] = http_site(status)
-    return Assembly(judges.checkers, store, post, sessions, factories)
+    sweeper = Sweeper(store, configuration.store.retention * DAY, reactor)
+    return Assembly(judges.checkers, store, sweeper, post, judges, sessions, factories)
 
 
-def _behind_tls(parts: Parts, name: str, factory: SessionFactory) -> IProtocolFactory:
+def behind_tls(parts: Parts, name: str, factory: SessionFactory) -> IProtocolFactory:
     """Return what a door leads to: TLS where connections begin with it, behind a proxy's word on who is there."""
     inner: IProtocolFactory = factory
     if name in IMPLICIT_TLS:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mailfw.accounts.names import default_domain
 from mailfw.accounts.portal import account_list
+from mailfw.cluster.custody import questions_of
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.interfaces import IAccountList, IDeliveryPolicy, IDirectory, IRouter
-from mailfw.plugins import PluginRefused
+from mailfw.plugins import PluginRefused, Recipe
 from mailfw.policies.pipeline import Link, Pipeline
 from mailfw.queue.rewriting import ReturningDirectory, SenderRewriting
 from mailfw.routing.router import TableRouter
@@ -40,13 +42,25 @@ class Judges:
     table: RoutingTable
     router: IRouter
     policies: IDeliveryPolicy
+    counting: Mapping[str, IDeliveryPolicy]
 
 
-def make_judges(configuration: Configuration, choices: Choices, site: Site, checkers: Sequence[Any] = ()) -> Judges:
+#: Makes what answers for a policy that counts, by the name it has among all.
+MakePolicy = Callable[[str, Recipe], IDeliveryPolicy]
+
+
+def make_judges(
+    configuration: Configuration,
+    choices: Choices,
+    site: Site,
+    checkers: Sequence[Any] = (),
+    make_counting: MakePolicy | None = None,
+) -> Judges:
     """
     Make them; nothing is written by it, so that a configuration can be tried.
 
-    Raises `PluginRefused`, for a rule of routing that cannot be read too.
+    `make_counting` makes the policies whose answers depend on what they were asked before.  Raises `PluginRefused`, for
+    a rule of routing that cannot be read too.
     """
     checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
     domain = default_domain(site)
@@ -62,7 +76,28 @@ def make_judges(configuration: Configuration, choices: Choices, site: Site, chec
     router = choices.router.make(site=site, directory=directory, table=table)
     if not isinstance(router, TableRouter):  # ours asks nobody but the directory
         router = PromptRouter(router, prompter)
-    links = [
-        Link(each.plugin, recipe.make(site=site), each.timeout, each.on_failure) for each, recipe in choices.policy
-    ]
-    return Judges(checkers, accounts, directory, rewriting, table, router, Pipeline(links, site.reactor))
+    counting: dict[str, IDeliveryPolicy] = {}
+    links = []
+    for name, (each, recipe) in zip(policy_names(choices), choices.policy, strict=True):
+        if counts(recipe):
+            policy = counting[name] = make_counting(name, recipe) if make_counting else recipe.make(site=site)
+        else:
+            policy = recipe.make(site=site)
+        links.append(Link(each.plugin, policy, each.timeout, each.on_failure))
+    return Judges(checkers, accounts, directory, rewriting, table, router, Pipeline(links, site.reactor), counting)
+
+
+def counts(recipe: Recipe) -> bool:
+    """Whether the answers of a policy depend on what it was asked before, so that there can be only one of it."""
+    return bool(questions_of(recipe.factory))
+
+
+def policy_names(choices: Choices) -> list[str]:
+    """Return a name for each policy, which is another where its options are, or where the same is there twice."""
+    seen: Counter[str] = Counter()
+    names = []
+    for _, recipe in choices.policy:
+        name = f"{recipe.name} {sorted(recipe.options.items())!r}"
+        seen[name] += 1
+        names.append(f"{name} {seen[name]}")
+    return names

@@ -8,19 +8,21 @@ from typing import Any
 
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
+from mailfw.interfaces import IMailStore
 from mailfw.queue.operations import Operations
 from mailfw.service import first_start
 from mailfw.service.answers import Answers, SubmissionLimits
+from mailfw.service.expunged import ExpungedMail
 from mailfw.service.judges import make_judges, site_of
 from mailfw.service.post import Post, make_post, make_store
 from mailfw.site import Site
 
 
-def make_answers(configuration: Configuration, site: Site, post: Post) -> Answers:
+def make_answers(configuration: Configuration, site: Site, post: Post, store: IMailStore) -> Answers:
     """Return what answers the console commands."""
     limits = SubmissionLimits(configuration.limits.message_size, configuration.limits.recipients)
     operations = Operations(site=site, spool=post.spool, runner=post.queue, history=post.history)
-    return Answers(operations=operations, intake=post.intake, limits=limits)
+    return Answers(operations=operations, intake=post.intake, limits=limits, others=ExpungedMail(store).verbs)
 
 
 @asynccontextmanager
@@ -34,12 +36,12 @@ async def offline(configuration: Configuration, choices: Choices, reactor: Any) 
     try:
         site = site_of(configuration, reactor)
         judges = make_judges(configuration, choices, site)
-        store = make_store(choices.store, site)
+        store = make_store(configuration, choices, site)
         try:
             post = make_post(configuration, choices, site, judges, store)
             await post.spool.open()
             try:
-                yield make_answers(configuration, site, post)
+                yield make_answers(configuration, site, post, store)
             finally:
                 await post.queue.stopService()
                 for courier in post.couriers.values():

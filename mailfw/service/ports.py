@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import socket
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -12,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailfw.cluster.workers import SharedPort
 from mailfw.configuration import Listen
 from mailfw.http.autoconfig import Listener
 
@@ -127,31 +133,74 @@ class Ports:
 
     def __init__(self) -> None:
         self.doors: dict[str, Door] = {}
-        self._open: list[tuple[str, IListeningPort]] = []
+        self._open: list[tuple[str, str, IListeningPort]] = []
+        self._left: list[IListeningPort] = []
 
     def bind(self, listen: Listen, reactor: Any) -> None:
         """Open them all.  Raises `CannotStart`; then none stays open."""
+        inherited = _inherited()
         for service, endpoint in listen.endpoints():
             door = self.doors.setdefault(service, Door(reactor))
+            if descriptors := inherited.get(endpoint):
+                descriptor, family = descriptors.pop(0)
+                port = reactor.adoptStreamPort(descriptor, family, door)
+                os.close(descriptor)
+                self._opened(service, endpoint, port)
+                continue
             listening: Deferred[IListeningPort] = serverFromString(reactor, endpoint).listen(door)
             failures: list[Any] = []
             listening.addCallbacks(partial(self._opened, service, endpoint), failures.append)
             if failures:
-                for _, port in self._open:
+                for _, _, port in self._open:
                     port.stopListening()
                 raise CannotStart(f"listen.{service}: {endpoint}: {_reason(failures[0].value)}")
+        for descriptor, _ in itertools.chain.from_iterable(inherited.values()):
+            os.close(descriptor)  # the configuration names it no more
 
     def _opened(self, service: str, endpoint: str, port: IListeningPort) -> None:
-        self._open.append((service, port))
+        self._open.append((service, endpoint, port))
         listening = getattr(port, "socket", None)
         if listening is not None and ":backlog=" not in endpoint:
             listening.listen(BACKLOG)
+
+    def share(self, own: Collection[str]) -> list[SharedPort]:
+        """
+        Leave all services but `own` to other processes: accept no connection here, and return the sockets.
+
+        Raises `CannotStart` for an endpoint that does more than listen.
+        """
+        shared = []
+        for service, _, port in self._open:
+            if service in own:
+                continue
+            listening: Any = getattr(port, "socket", None)
+            if listening is None or not isinstance(getattr(port, "factory", None), Door):
+                raise CannotStart(f"listen.{service}: such an endpoint cannot be shared by workers; use --workers 0")
+            opened: Any = port
+            opened.stopReading()
+            shared.append(SharedPort(service, listening.fileno(), listening.family))
+        return shared
+
+    def hand_on(self) -> None:
+        """Leave what listens to TCP open for the program that takes our place; it binds the others anew."""
+        left: dict[str, list[tuple[int, int]]] = {}
+        for each in list(self._open):
+            _, endpoint, port = each
+            opened: Any = port
+            listening = getattr(opened, "socket", None)
+            if listening is not None and listening.family != socket.AF_UNIX:
+                self._open.remove(each)
+                self._left.append(port)  # to be closed by nobody: that would end it for whoever shares it
+                opened.stopReading()
+                os.set_inheritable(listening.fileno(), True)
+                left.setdefault(endpoint, []).append((listening.fileno(), int(listening.family)))
+        os.environ[_INHERITED] = json.dumps(left)
 
     @property
     def listeners(self) -> list[Listener]:
         """What is open, in the order of the configuration."""
         listeners = []
-        for service, port in self._open:
+        for service, _, port in self._open:
             host: Any = port.getHost()
             path = getattr(host, "name", b"")
             where = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
@@ -163,8 +212,18 @@ class Ports:
         for door in self.doors.values():
             door.close()
         ports, self._open = self._open, []
-        for _, port in ports:
+        for _, _, port in ports:
             await maybeDeferred(port.stopListening)
+
+
+#: The variable that names what `hand_on` left open, by endpoint.
+_INHERITED = "MAILFW_LISTENING"
+
+
+def _inherited() -> dict[str, list[tuple[int, int]]]:
+    """Return what the program before us has left open, with address families, by endpoint."""
+    left: dict[str, list[tuple[int, int]]] = json.loads(os.environ.pop(_INHERITED, "{}"))
+    return left
 
 
 def _reason(error: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,13 +11,15 @@ from twisted.logger import Logger
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.couriers.settings import DeliverySettings
-from mailfw.interfaces import ICourier, IMailStore, IMessageSource, ISpool
+from mailfw.interfaces import ICourier, IMailStore, IMessageSource, IQuotas, ISpool
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.outcome import Delivered
+from mailfw.mail.quota import QuotaLimits
 from mailfw.patience import within
-from mailfw.plugins import PluginRefused, Recipe
+from mailfw.plugins import PluginRefused
 from mailfw.queue.bounds import Bounds
+from mailfw.queue.custody import Custody, SpoolCustody
 from mailfw.queue.history import History
 from mailfw.queue.intake import Intake
 from mailfw.queue.planning import Planner
@@ -27,7 +29,7 @@ from mailfw.queue.schedule import Schedule
 from mailfw.routing.hops import HopFinder, hops_for
 from mailfw.routing.settings import HopSettings, read_listening
 from mailfw.service.judges import Judges
-from mailfw.service.prompt import Prompter, PromptResolver
+from mailfw.service.prompt import Prompter, PromptQuotas, PromptResolver
 from mailfw.site import Site
 from mailfw.smtp.settings import EnvelopeIds
 from mailfw.stores.indexed import indexed
@@ -36,6 +38,8 @@ log = Logger()
 
 #: Seconds that a courier has to close when the server stops; ours take no more than 20.
 CLOSE_WITHIN = 30.0
+#: Seconds in a day, which retention is counted in.
+DAY = 86_400.0
 
 
 class NotTaken(Exception):
@@ -51,6 +55,7 @@ class Post:
     hops: HopFinder
     couriers: Mapping[str, ICourier]
     queue: QueueRunner
+    custody: Custody
     intake: Intake
     reactor: Any
 
@@ -114,6 +119,32 @@ def make_hops(configuration: Configuration, choices: Choices, site: Site, judges
     return hops_for(site=site, resolver=resolver, settings=hop_settings(configuration), logins=judges.table.logins)
 
 
+def make_schedule(configuration: Configuration) -> Schedule:
+    """Return when the queue tries again."""
+    queue = configuration.queue
+    return Schedule(queue.first_pause, queue.longest_pause, queue.lifetime, queue.warning_after)
+
+
+def make_planner(site: Site, judges: Judges) -> Planner:
+    """Return who finds out who gets a message, and how."""
+    return Planner(site=site, directory=judges.directory, router=judges.router, rewriting=judges.rewriting)
+
+
+def make_intake(
+    configuration: Configuration, site: Site, judges: Judges, custody: Custody, clock: Callable[[], float]
+) -> Intake:
+    """Return where messages enter on their way into custody."""
+    return Intake(
+        site=site,
+        planner=make_planner(site, judges),
+        policies=judges.policies,
+        custody=custody,
+        clock=clock,
+        pause=make_schedule(configuration).pause(1, 0.5),
+        max_hops=configuration.queue.max_hops,
+    )
+
+
 def make_post(configuration: Configuration, choices: Choices, site: Site, judges: Judges, store: IMailStore) -> Post:
     """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
     settings = configuration.queue
@@ -134,13 +165,13 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
         )
         for each in choices.courier
     }
-    planner = Planner(site=site, directory=judges.directory, router=judges.router, rewriting=judges.rewriting)
+    planner = make_planner(site, judges)
     queue = QueueRunner(
         site=site,
         spool=spool,
         planner=planner,
         couriers=couriers,
-        schedule=Schedule(settings.first_pause, settings.longest_pause, settings.lifetime, settings.warning_after),
+        schedule=make_schedule(configuration),
         bounds=Bounds(
             active=settings.active,
             memory=settings.memory,
@@ -153,26 +184,27 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
         rates=read_rates(settings.destination_rates, settings.sender_rate, settings.account_rate),
         history=history,
     )
-    intake = Intake(
-        site=site,
-        planner=planner,
-        policies=judges.policies,
-        spool=spool,
-        runner=queue,
-        history=history,
-        max_hops=settings.max_hops,
-    )
-    return Post(spool, history, hops, couriers, queue, intake, site.reactor)
+    custody = SpoolCustody(spool=spool, runner=queue, history=history, clock=site.reactor)
+    intake = make_intake(configuration, site, judges, custody, queue.seconds)
+    return Post(spool, history, hops, couriers, queue, custody, intake, site.reactor)
 
 
-def make_store(recipe: Recipe, site: Site) -> IMailStore:
-    """Make the store; what is only a message source is indexed by us."""
-    product = recipe.make(site=site)
+def make_store(configuration: Configuration, choices: Choices, site: Site) -> IMailStore:
+    """Make the store; what is only a message source is indexed by us.  Raises `PluginRefused`."""
+    quotas = make_quotas(configuration, choices, site)
+    product = choices.store.make(site=site, quotas=quotas, retention=configuration.store.retention * DAY)
     store: IMailStore
     if IMailStore.providedBy(product):
         store = product
         return store
     if not IMessageSource.providedBy(product):
-        raise PluginRefused(f"store plug-in {recipe.name!r} makes neither an IMailStore nor an IMessageSource")
-    store = indexed(product, site)
+        raise PluginRefused(f"store plug-in {choices.store.name!r} makes neither an IMailStore nor an IMessageSource")
+    store = indexed(product, site, quotas=quotas)
     return store
+
+
+def make_quotas(configuration: Configuration, choices: Choices, site: Site) -> IQuotas:
+    """Make who says how much an account may keep.  Raises `PluginRefused`."""
+    default = QuotaLimits(configuration.quota.octets, configuration.quota.messages)
+    quotas = choices.quota.make(site=site, default=default)
+    return PromptQuotas(quotas, Prompter(site.reactor, configuration.limits.answer_timeout))

@@ -7,9 +7,10 @@ from typing import Any, TypeVar, get_args
 
 from zope.interface import implementer
 
-from mailfw.interfaces import IDirectory, IResolver, IRouter
+from mailfw.interfaces import IDirectory, IQuotas, IResolver, IRouter
 from mailfw.mail.address import Address
 from mailfw.mail.lookup import Answer
+from mailfw.mail.quota import QuotaLimits
 from mailfw.mail.resolution import NoSuchRecipient, Resolution
 from mailfw.mail.route import Route, Unroutable
 from mailfw.patience import within
@@ -17,11 +18,7 @@ from mailfw.patience import within
 T = TypeVar("T")
 
 _RESOLUTIONS = get_args(Resolution)
-#: Seconds for which an answer of the directory holds, and answers that are remembered.
-_KNOWN_FOR, _MOST_KNOWN = 1.0, 10_000
-
-_RESOLUTIONS = get_args(Resolution)
-#: Seconds for which an answer of the directory holds, and answers that are remembered.
+#: Seconds for which an answer of the directory, or of the quotas, holds, and answers that are remembered.
 _KNOWN_FOR, _MOST_KNOWN = 1.0, 10_000
 
 
@@ -103,3 +100,25 @@ class PromptResolver:
     async def look_up(self, name: str, kind: str) -> Answer[Any]:
         """Ask."""
         return await self._prompter.ask(self._resolver.look_up(name, kind), Answer)
+
+
+@implementer(IQuotas)
+class PromptQuotas:
+    """Quotas that are told in time, and not asked for again for a second."""
+
+    def __init__(self, quotas: IQuotas, prompter: Prompter) -> None:
+        self._quotas = quotas
+        self._prompter = prompter
+        self._known: dict[str, QuotaLimits] = {}
+        self._until = 0.0
+
+    async def limits(self, account: str) -> QuotaLimits:
+        """Ask."""
+        now = self._prompter.seconds()
+        if now >= self._until or len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+            self._until = now + _KNOWN_FOR
+        known = self._known.get(account)
+        if known is None:
+            known = self._known[account] = await self._prompter.ask(self._quotas.limits(account), QuotaLimits)
+        return known

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
+import os
 import resource
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +17,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from mailfw.accounts.passwords import PasswordFile
+from mailfw.cluster.workers import SharedPort
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.http.autoconfig import Listener
@@ -22,6 +26,7 @@ from mailfw.plugins import PluginRefused
 from mailfw.service import first_start
 from mailfw.service.assembly import Assembly, assemble
 from mailfw.service.control import Control
+from mailfw.service.crew import Crew
 from mailfw.service.judges import site_of
 from mailfw.service.offline import make_answers
 from mailfw.service.ports import CannotStart, DaemonCannotStart, Ports
@@ -40,7 +45,7 @@ class Server(Service):
     `embedded` says that there is no configuration file.  `checkers` take the place of the configuration's
     ``[[auth]]``.  `owner` is the uid and gid that twistd will change to between `privilegedStartService` and
     `startService`; `twist` calls the latter alone.  `is_daemon` says that somebody waits to hear how we started;
-    `text_log` is for twistd to log with.
+    `text_log` is for twistd to log with.  `crew` speaks with clients in other processes, where there is one.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Server(Service):
         owner: tuple[int | None, int | None] = (None, None),
         is_daemon: bool = False,
         text_log: TextLog | None = None,
+        crew: Crew | None = None,
     ) -> None:
         self._configuration = configuration
         self._choices = choices
@@ -63,6 +69,8 @@ class Server(Service):
         self._owner = owner
         self._is_daemon = is_daemon
         self._text_log = text_log
+        self._crew = crew if crew is not None and crew.count else None
+        self._shared: Sequence[SharedPort] = ()
         self._ports = Ports()
         self._bound = False
         self._certificates: Certificates | None = None
@@ -92,6 +100,8 @@ class Server(Service):
 
     def connections(self) -> dict[str, int]:
         """Return how many there are now, by service."""
+        if self._crew is not None:
+            return self._crew.connections()
         return self._assembly.connections() if self._assembly else {}
 
     # ------------------------------------------------------------ starting
@@ -108,7 +118,7 @@ class Server(Service):
             self._prepare()
 
     def _prepare(self) -> None:
-        _raise_file_limit()
+        raise_file_limit()
         first_start.make_directory(self._configuration.data, self._owner)
         try:
             self._certificates = first_start.configured_certificates(self._configuration)
@@ -118,6 +128,8 @@ class Server(Service):
             # Made now and written later: the library imports parts of itself that only root may be able to read.
             self._fresh = generate([self.hostname])
         self._ports.bind(self._configuration.listen, self._reactor)
+        if self._crew is not None:
+            self._shared = self._ports.share({"http"})
         self._bound = True
 
     def startService(self) -> None:
@@ -156,11 +168,15 @@ class Server(Service):
     async def _open(self, assembly: Assembly) -> None:
         await assembly.start()
         self._control = self._take_commands(assembly)
+        if self._crew is not None:
+            await self._crew.start(
+                assembly, self._shared, self._configuration, self._choices, self._reactor, self._upgrade
+            )
         for name, factory in assembly.factories.items():
             if name in self._ports.doors:
                 self._ports.doors[name].open(factory)
         self.is_ready = True
-        _rest_collector()
+        rest_collector()
         account, password = await self._first_account(assembly)
         log.info(
             "{welcome}",
@@ -170,7 +186,8 @@ class Server(Service):
 
     def _take_commands(self, assembly: Assembly) -> Control:
         """Let the console commands ask."""
-        answers = make_answers(self._configuration, site_of(self._configuration, self._reactor), assembly.post)
+        site = site_of(self._configuration, self._reactor)
+        answers = make_answers(self._configuration, site, assembly.post, assembly.store)
         control = Control(data=self._configuration.data, reactor=self._reactor, answers=answers)
         control.listen()
         return control
@@ -195,6 +212,16 @@ class Server(Service):
             log.failure("mailfw cannot start", failure)
         self._reactor.stop()
 
+    def _upgrade(self) -> None:
+        """Stop, and start the program as it is now in our place; meanwhile clients find the ports open, and wait."""
+        if self._owner != (None, None):
+            log.error("mailfw cannot be upgraded in place when it has changed its user: start it again")
+            return
+        log.info("mailfw starts again as the program is now")
+        self._ports.hand_on()
+        atexit.register(os.execv, sys.executable, sys.orig_argv)
+        self._reactor.stop()
+
     # ------------------------------------------------------------ stopping
 
     def stopService(self) -> Deferred[None]:
@@ -207,6 +234,8 @@ class Server(Service):
         if self._opening is not None:
             self._opening.cancel()
         await self._ports.close()
+        if self._crew is not None:
+            await self._crew.stop()
         if self._control is not None:
             await self._control.close()
         if self._certificates is not None:
@@ -220,7 +249,7 @@ class Server(Service):
         log.info("mailfw has stopped")
 
 
-def _rest_collector() -> None:
+def rest_collector() -> None:
     """
     Have the garbage collector look less often, and no more at what was made until now, which stays.
 
@@ -232,7 +261,7 @@ def _rest_collector() -> None:
     gc.set_threshold(10_000)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Allow as many open connections as the system lets us ask for."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.cred.portal import Portal
 
 from mailfw import __version__
-from mailfw.accounts.attempts import LoginAttempts
 from mailfw.allowance import Allowance
 from mailfw.configuration import Configuration
 from mailfw.imap.factory import IMAPSettings, imap_factory
+from mailfw.interfaces import IIntake
 from mailfw.mail.envelope import Service
 from mailfw.network import Networks
 from mailfw.pop3.factory import POP3Settings, pop3_factory
+from mailfw.pop3.locks import Locks
+from mailfw.sasl.logins import Attempts
 from mailfw.service.judges import Judges
-from mailfw.service.post import Post
 from mailfw.smtp.factory import Load, SMTPSettings, smtp_factory
+from mailfw.smtp.reception import Etrn
 from mailfw.tls.certificates import Certificates
-from mailfw.wire.limits import ConnectionLimits
+from mailfw.wire.limits import ConnectionLimits, Elsewhere
 from mailfw.wire.protocol import SessionFactory
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the sessions work with."""
+    """What the sessions work with; `elsewhere` knows of connections to other processes, by service."""
 
     configuration: Configuration
     certificates: Certificates
     portal: Portal
     judges: Judges
-    post: Post
-    attempts: LoginAttempts
+    intake: IIntake
+    etrn: Etrn
+    locks: Locks
+    attempts: Attempts
     load: Load
     mistakes: Allowance
     reactor: Any
+    elsewhere: Callable[[str], Elsewhere | None] = lambda name: None
 
     def tls(self, name: str) -> Any:
         """Return the context factory of a service; users may show certificates of the authorities we know."""
         return self.certificates.for_clients() if name in FOR_USERS else self.certificates
 
-    def limits(self, patience: float | None = None) -> ConnectionLimits:
+    def limits(self, name: str, patience: float | None = None) -> ConnectionLimits:
         """Return the bounds of one service; `patience` with silent clients while connections run short."""
         limits = self.configuration.limits
         return ConnectionLimits(
@@ -51,6 +57,7 @@ class Parts:
             trusted(self.configuration),
             limits.stress,
             patience,
+            self.elsewhere(name),
         )
 
 
@@ -75,10 +82,9 @@ RECEIVING = {
 
 def make_sessions(parts: Parts) -> dict[str, SessionFactory]:
     """Return a factory for each service that speaks a mail protocol; one that nobody listens with costs nothing."""
-    locked: set[str] = set()  # POP3 locks a maildrop, whichever port the other session came in by
     sessions = {name: _smtp(parts, name) for name in RECEIVING}
     sessions |= {name: _imap(parts, name) for name in ("imap", "imaps")}
-    sessions |= {name: _pop3(parts, name, locked) for name in ("pop3", "pop3s")}
+    sessions |= {name: _pop3(parts, name) for name in ("pop3", "pop3s")}
     return sessions
 
 
@@ -89,17 +95,17 @@ def _start_tls(parts: Parts, name: str) -> Any:
 def _smtp(parts: Parts, name: str) -> SessionFactory:
     return smtp_factory(
         smtp_settings(parts, name),
-        intake=parts.post.intake,
+        intake=parts.intake,
         directory=parts.judges.directory,
         router=parts.judges.router,
         policies=parts.judges.policies,
         portal=parts.portal,
         clock=parts.reactor,
-        limits=parts.limits(parts.configuration.limits.smtp_timeout_under_stress),
+        limits=parts.limits(name, parts.configuration.limits.smtp_timeout_under_stress),
         attempts=parts.attempts,
         load=parts.load,
         mistakes=parts.mistakes,
-        etrn=parts.post.etrn,
+        etrn=parts.etrn,
     )
 
 
@@ -153,14 +159,14 @@ def _imap(parts: Parts, name: str) -> SessionFactory:
     return imap_factory(
         settings,
         portal=parts.portal,
-        open_draft=parts.post.intake.open_draft,
+        open_draft=parts.intake.open_draft,
         clock=parts.reactor,
-        limits=parts.limits(),
+        limits=parts.limits(name),
         attempts=parts.attempts,
     )
 
 
-def _pop3(parts: Parts, name: str, locked: set[str]) -> SessionFactory:
+def _pop3(parts: Parts, name: str) -> SessionFactory:
     settings = POP3Settings(
         parts.configuration.hostname,
         allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
@@ -172,7 +178,7 @@ def _pop3(parts: Parts, name: str, locked: set[str]) -> SessionFactory:
         settings,
         portal=parts.portal,
         clock=parts.reactor,
-        limits=parts.limits(),
-        in_use=locked,
+        limits=parts.limits(name),
+        locks=parts.locks,
         attempts=parts.attempts,
     )

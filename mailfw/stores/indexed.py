@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
-from mailfw.interfaces import IContent, IMailStore, IManyContents
+from mailfw.interfaces import IContent, IMailStore, IQuotas
 from mailfw.mail.failure import NoSuchAccount, StoreRefusal
 from mailfw.mail.mailbox import (
     INBOX,
@@ -31,13 +31,19 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.mail.quota import Quota
+from mailfw.mail.retained import Retained
+from mailfw.optional import IManyContents, IRebuildable, IRetainedMail
 from mailfw.site import Site
-from mailfw.stores.index import operations, reading, tree
+from mailfw.stores.index import operations, reading, rebuilding, retention, tree
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.appends import Committer
-from mailfw.stores.index.database import Databases
+from mailfw.stores.index.database import Databases, Indexes
+from mailfw.stores.index.lookout import Lookout
+from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.plain import PlainSource, with_ledger
 from mailfw.stores.index.recent import PASSING, RecentRows, RowReader
+from mailfw.stores.index.retention import IRetainingSource
 from mailfw.stores.index.visits import Visits
 from mailfw.stores.threads import Threads, shielded
 
@@ -46,9 +52,6 @@ T = TypeVar("T")
 
 #: Accounts whose mailboxes stay in memory when nobody uses them; one takes about 150 octets a message.
 ACCOUNTS = 200
-
-#: How often, in seconds, watched accounts are compared with what other programs may have done.
-POLL = 1.0
 
 #: Messages whose rows are read at once.
 BATCH = 256
@@ -79,31 +82,43 @@ class IndexedStore:
     Adds to any message source what `IMailStore` promises, by an index of one SQLite file for each account.
 
     `source` provides `IMessageSource`; one that also provides `ILedgerSource` gives the UIDs itself.  `index`
-    is the directory of the files.  `patience` is how old, in seconds, the last look at a plain source's folder
-    may be.  The store closes the source, and `threads` if it was given none.
+    is the directory of the files, or what stands in for them.  `patience` is how old, in seconds, the last look at a
+    plain source's folder may be.  `quotas` says what accounts may keep, None that they may keep anything.  The store
+    closes the source, and `threads` if it was given none.
     """
 
     def __init__(
-        self, source: object, index: FilePath, reactor: Any, patience: float = 10.0, threads: Threads | None = None
+        self,
+        source: object,
+        index: FilePath | Indexes,
+        reactor: Any,
+        patience: float = 10.0,
+        threads: Threads | None = None,
+        quotas: IQuotas | None = None,
     ) -> None:
         self._reactor = reactor
         self._threads = threads or Threads(reactor)
         self._source = with_ledger(source, self._threads, patience)
-        self._databases = Databases(index, self._threads, isinstance(self._source, PlainSource))
+        is_plain = isinstance(self._source, PlainSource)
+        self._databases: Indexes = Databases(index, self._threads, is_plain) if isinstance(index, FilePath) else index
+        self._quotas = quotas
+        if isinstance(self._databases, Databases):
+            alsoProvides(self, IRebuildable)
+        if IRetainingSource.providedBy(self._source):
+            alsoProvides(self, IRetainedMail)
         depositor = self._source.depositor()
         self._visits = Visits(self._databases, depositor, self._threads) if depositor is not None else None
         self._accounts: OrderedDict[str, _Open] = OrderedDict()
         self._recent = RecentRows()
         self._calls = 0
         self._last_call: Deferred[None] | None = None
-        self._poll: Any = None
-        self._polling: Deferred[None] | None = None
+        self._lookout = Lookout(reactor, self._source, self._threads, self._watched, self._refresh)
 
     # ------------------------------------------------------------ accounts
 
     async def open_account(self, account: str) -> None:
         """Make sure the account exists."""
-        self._databases.path(account)
+        self._databases.check(account)
         await shielded(self._open(account))
 
     async def _open(self, account: str) -> None:
@@ -115,7 +130,7 @@ class IndexedStore:
         """Keep an account's state in memory for the time of a call."""
         opened = self._accounts.get(account)
         if opened is None:
-            state = Account(account, self._source, self._databases)
+            state = Account(account, self._source, self._databases, self._quotas)
             committer = Committer(state, self._visits, partial(self._using, account))
             opened = _Open(state, committer, RowReader(state, self._recent))
             self._accounts[account] = opened
@@ -168,6 +183,18 @@ class IndexedStore:
             await self._source.remove_account(account.name)
         self._accounts.pop(account.name, None)
 
+    async def rebuild(self, account: str, tell: Callable[[int], None]) -> None:
+        """Make an account's index anew from its source; nobody else uses the account meanwhile."""
+        await shielded(self._rebuild(account, tell))
+
+    async def _rebuild(self, account: str, tell: Callable[[int], None]) -> None:
+        await self._source.folders(account)  # raises for an account that there is not
+        if not isinstance(self._databases, Databases):
+            raise TypeError("what keeps the mail itself cannot be made anew from it")
+        self._accounts.pop(account, None)
+        fresh = partial(Account, account, self._source, self._databases, self._quotas)
+        await rebuilding.rebuild(self._databases, account, fresh, tell)
+
     # ------------------------------------------------------------ mailboxes
 
     async def mailboxes(self, account: str) -> list[MailboxInfo]:
@@ -177,6 +204,10 @@ class IndexedStore:
     async def subscriptions(self, account: str) -> frozenset[tuple[str, ...]]:
         """Return the subscribed paths."""
         return await self._with(account, lambda opened: tree.subscriptions(opened.account))
+
+    async def quota(self, account: str) -> Quota:
+        """Return what the account keeps, and what it may."""
+        return await self._with(account, lambda opened: opened.account.quota())
 
     async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
         """Change the tree."""
@@ -269,6 +300,33 @@ class IndexedStore:
         """Remove messages."""
         return await self._with(account, lambda opened: operations.expunge(opened.account, mailbox, uids))
 
+    # ------------------------------------------------------------ what was expunged, with a source that retains it
+
+    async def retained(self, account: str) -> AsyncIterator[list[Retained]]:
+        """Iterate over what can come back."""
+        opened = await self._opened(account)
+        found = await self._source.retained(opened.account.name)
+        for start in range(0, len(found), BATCH):
+            yield found[start : start + BATCH]
+
+    async def retained_content(self, account: str, id_: str) -> IContent | None:
+        """Open one of these messages."""
+        opened = await self._opened(account)
+        try:
+            content: IContent = await self._source.open_retained(opened.account.name, id_)
+        except KeyError:
+            return None
+        return content
+
+    async def undelete(self, account: str, ids: Collection[str]) -> int:
+        """Put messages back where they were."""
+        return await self._with(account, lambda opened: retention.undelete(opened.account, ids))
+
+    async def forget_retained(self, before: float) -> bool:
+        """Remove for good some of what was expunged before a time."""
+        more: bool = await shielded(self._source.forget_retained(before))
+        return more
+
     # ------------------------------------------------------------ watching
 
     async def watch(self, account: str, notice: Callable[[str, int], None]) -> Callable[[], None]:
@@ -278,35 +336,16 @@ class IndexedStore:
             return opened.account.watch(notice)
 
         stop = await self._with(account, begin)
-        if self._poll is None:
-            self._poll = self._reactor.callLater(POLL, self._start_poll)
+        self._lookout.begin()
         return stop
 
-    def _start_poll(self) -> None:
-        self._polling = Deferred.fromCoroutine(self._look())
-        self._polling.addErrback(lambda failure: log.failure("looking for changes failed", failure=failure))
-        self._polling.addBoth(self._poll_again)
-
-    def _poll_again(self, _: object) -> None:
-        """Go on while anybody watches."""
-        watched = any(opened.account.watchers for opened in self._accounts.values())
-        if self._poll is not None:
-            self._poll = self._reactor.callLater(POLL, self._start_poll) if watched else None
-        self._polling = None
-
-    async def _look(self) -> None:
-        """Compare the inboxes, and whatever else is loaded, of all who are watched: in one visit to a thread."""
-        watched = [
-            (opened.account, box)
-            for opened in self._accounts.values()
-            if opened.account.watchers and opened.account.is_open
-            for box in opened.account.boxes.values()
-            if box.messages is not None or box.path == INBOX
-        ]
-        asked = [(account.name, box.key, box.cursor) for account, box in watched]
-        for (account, box), is_stale in zip(watched, await self._source.stale(asked) if asked else [], strict=True):
-            if is_stale:
-                await self._refresh(account.name, box.id)
+    def _watched(self) -> Iterator[tuple[Account, Mailbox]]:
+        """Yield the inboxes, and whatever else is loaded, of all who are watched."""
+        for opened in self._accounts.values():
+            if opened.account.watchers and opened.account.is_open:
+                for box in opened.account.boxes.values():
+                    if box.messages is not None or box.path == INBOX:
+                        yield opened.account, box
 
     async def _refresh(self, account: str, mailbox: str) -> None:
         try:
@@ -318,11 +357,7 @@ class IndexedStore:
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything."""
-        if self._poll is not None and self._poll.active():
-            self._poll.cancel()
-        self._poll = None
-        if self._polling is not None:
-            await self._polling
+        await self._lookout.close()
         if self._calls:
             self._last_call = Deferred()
             await self._last_call
@@ -334,10 +369,11 @@ class IndexedStore:
         self._threads.close()
 
 
-def indexed(source: object, site: Site, patience: float = 10.0) -> IndexedStore:
+def indexed(source: object, site: Site, patience: float = 10.0, quotas: IQuotas | None = None) -> IndexedStore:
     """
     Return a store over a plug-in's message source, with its index below the site's data.
 
-    `patience` is how old, in seconds, the last look at a folder may be when somebody asks for it.
+    `patience` is how old, in seconds, the last look at a folder may be when somebody asks for it.  `quotas` says what
+    accounts may keep.
     """
-    return IndexedStore(source, site.data / "index", site.reactor, patience)
+    return IndexedStore(source, site.data / "index", site.reactor, patience, quotas=quotas)

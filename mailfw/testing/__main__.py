@@ -12,106 +12,87 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from inspect import signature
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING
 
-from twisted.trial.reporter import TreeReporter
-from twisted.trial.runner import TestLoader, TrialRunner
 from twisted.trial.unittest import SkipTest, TestCase
 
-from mailfw.interfaces import IMailStore, IMessageSource
-from mailfw.plugins import PluginRefused, Recipe, resolve
-from mailfw.site import Site
+from mailfw.interfaces import IMessageSource
+from mailfw.plugins import PluginRefused, Recipe
+from mailfw.testing.card import Card, sections_of
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import StoreContract
+from mailfw.testing.store.making import Maker, find
 
 if TYPE_CHECKING:
     from mailfw.testing.source import SourceFixture
     from mailfw.testing.store.fixture import StoreFixture
 
 
-class Maker:
-    """Makes one product for a case, and makes it again from the same data."""
-
-    def __init__(self, recipe: Recipe, data: str) -> None:
-        from twisted.internet import reactor  # trial has no other reactor than the installed one
-
-        self._recipe = recipe
-        self._site = Site("mail.example.org", frozenset({"example.org"}), Path(data).resolve(), reactor)
-        self._site.data.mkdir(parents=True)
-
-    def make(self) -> Any:
-        """Return a product over the data there is."""
-        return self._recipe.make(site=self._site)
-
-    async def make_again(self, product: Any) -> Any:
-        """Close a product and return another over the same data; skips where it has none."""
-        if "site" not in signature(self._recipe.factory).parameters:
-            raise SkipTest("a restart cannot be tried: the factory has no parameter `site` to say where the data is")
-        await product.close()
-        return self.make()
-
-
-def store_card(recipe: Recipe) -> type[StoreFixture]:
-    """Return the contract of stores, to be run over what the recipe makes."""
+def store_card(asked: argparse.Namespace) -> type[StoreFixture]:
+    """Return the contract of stores, to be tried with what is asked for."""
 
     class Store(StoreContract, TestCase):
-        def make_store(self) -> IMailStore:
-            self.maker = Maker(recipe, self.mktemp())
-            made: IMailStore = self.maker.make()
-            return made
-
-        @property
-        def can_reopen(self) -> bool:
-            return "site" in signature(recipe.factory).parameters
-
-        async def reopen_store(self, store: IMailStore) -> IMailStore:
-            again: IMailStore = await self.maker.make_again(store)
-            return again
+        spec, seed, many, crashes = asked.name, asked.seed, asked.many, asked.crashes
 
     return Store
 
 
-def source_card(recipe: Recipe) -> type[SourceFixture]:
-    """Return the contract of sources, to be run over what the recipe makes."""
+def source_card(asked: argparse.Namespace) -> type[SourceFixture]:
+    """Return the contract of sources, to be tried with what is asked for."""
+    recipe: Recipe = find("source", asked.name)
 
     class Source(SourceContract, TestCase):
         def make_source(self) -> IMessageSource:
-            self.maker = Maker(recipe, self.mktemp())
+            self.maker = Maker(recipe, FilePath(self.mktemp()))
             made: IMessageSource = self.maker.make()
             return made
 
         async def reopen_source(self, source: IMessageSource) -> IMessageSource:
-            again: IMessageSource = await self.maker.make_again(source)
+            if not Maker.keeps_mail(recipe):
+                raise SkipTest(
+                    "a restart cannot be tried: the factory has no parameter `site` to say where the data is"
+                )
+            await source.close()
+            again: IMessageSource = self.maker.make()
             return again
 
     return Source
 
 
-CARDS = {"store": store_card, "source": source_card}
+CARDS = {"store": (StoreContract, store_card), "source": (SourceContract, source_card)}
 
 
-def find(point: str, name: str) -> Recipe:
-    """Return the recipe of a plug-in or of a dotted path.  Raises `PluginRefused`."""
-    first, _, _ = name.partition(":")
-    return resolve(point, f"python:{name}" if "." in first else name)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run a contract, print what held and what did not, and return 0 where all did."""
+def arguments_of(given: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; ends the process where nobody can understand it, or there is no such plug-in."""
     parser = argparse.ArgumentParser(prog="python -m mailfw.testing", description="Try a plug-in's contract.")
     parser.add_argument("point", choices=sorted(CARDS))
     parser.add_argument("name", help="a plug-in's name, with options, or the dotted path of a factory")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--only", default="", metavar="WORD", help="a section, or the cases with this in their names")
+    parser.add_argument("--seed", type=int, default=0, help="which random histories and moments to try (%(default)s)")
+    parser.add_argument("--many", type=int, default=50_000, help="messages where costs are compared (%(default)s)")
+    parser.add_argument("--crashes", type=int, default=8, help="how often a process is killed (%(default)s)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say every promise that holds")
+    asked = parser.parse_args(given)
     try:
-        recipe = find(asked.point, asked.name)
+        find(asked.point, asked.name)
     except PluginRefused as refused:
         parser.error(str(refused))
+    return asked
+
+
+def main(given: Sequence[str]) -> int:
+    """Run a contract, print what held and what did not, and return 0 where all did, 1 where not."""
+    asked = arguments_of(given)
+    contract, make_cases = CARDS[asked.point]
+    sections = list(sections_of(contract, make_cases(asked), asked.only))
+    if not sections:
+        print(f"no case has {asked.only!r} in its name", file=sys.stderr)  # noqa: T201  # a command's output
+        return 2
+    print(f"{asked.name} as {asked.point}, seed {asked.seed}\n")  # noqa: T201  # a command's output
     with tempfile.TemporaryDirectory() as directory:
-        runner = TrialRunner(TreeReporter, workingDirectory=str(Path(directory) / "card"))
-        result = runner.run(TestLoader().loadClass(CARDS[asked.point](recipe)))
-    return 0 if result.wasSuccessful() else 1
+        card = Card(FilePath(directory), sys.stdout, asked.verbose)
+        return 0 if card.fill(sections) else 1
 
 
 if __name__ == "__main__":

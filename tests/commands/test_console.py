@@ -25,7 +25,7 @@ domains = ["example.org"]
 
 [store]
 plugin = "memory"
-quota = 5
+retention = 5.0
 
 [[policy]]
 plugin = "size"
@@ -167,7 +167,7 @@ class ConfigTests(Case):
             f'hostname = "mail.example.org"    # {path}:1',
             f'domains = ["example.org"]    # {path}:2',
             f'plugin = "memory"    # {path}:5',
-            f"quota = 5    # {path}:6",
+            f"retention = 5.0    # {path}:6",
             f"octets = 1000    # {path}:10",
             "recipients = 7    # --set",
             "connections = 20000    # default",

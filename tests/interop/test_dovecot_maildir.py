@@ -22,6 +22,7 @@ from mailfw.mail.mailbox import (
     FLAGGED,
     SEEN,
     CreateMailbox,
+    DeleteMailbox,
     FlagChange,
     NewMessage,
     Subscribe,
@@ -181,6 +182,23 @@ class DovecotTests(TestCase):
         subscribed = await deferToThread(self._subscriptions)
         self.assertIn("Work.2026", subscribed)
         self.assertEqual(len(subscribed), len(await store.subscriptions(ANN)))
+
+    async def test_dovecot_shows_nothing_of_what_is_retained(self) -> None:
+        """Neither what was expunged nor what was in a deleted mailbox; and all of it when it is back."""
+        from twisted.internet import reactor
+
+        store = maildir(Site("mx.example.org", frozenset(), self.work, reactor), retention=86400)
+        self.addCleanup(store.close)
+        inbox = await self.fill(store)
+        await store.alter(ANN, inbox, [1, 2], FlagChange.ADD, frozenset({DELETED}))
+        await store.expunge(ANN, inbox, None)
+        await store.edit_mailbox(ANN, DeleteMailbox(("받은 편지함",)))
+        mail = await self.compare(store)
+        self.assertEqual(len(mail), 8)
+        kept = [each.id async for batch in store.retained(ANN) for each in batch]
+        self.assertEqual((len(kept), await store.undelete(ANN, kept)), (4, 4))
+        again = await self.compare(store)
+        self.assertEqual((len(again), len(again["INBOX"])), (9, len(mail["INBOX"]) + 2))
 
     def _subscriptions(self) -> list[str]:
         connection = self.dovecot()

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.mail.failure import NoSpace, Overloaded
 from mailfw.mail.mailbox import DELETED, FLAGGED, NO_FLAGS, SEEN, FlagChange
 from mailfw.pop3.factory import pop3_factory
+from mailfw.pop3.locks import OwnLocks
 from mailfw.testing.contents import SAMPLES, BrokenContent, MemoryContent
 from mailfw.testing.dialogue import Dialogue
 from mailfw.wire.limits import ConnectionLimits
@@ -117,9 +118,9 @@ class LockTests(PopCase):
         self.house.log_in(factory)
 
     def test_listeners_share_locks(self) -> None:
-        in_use: set[str] = set()
-        self.house.log_in(self.house.factory(in_use=in_use))
-        other = Dialogue(self.house.factory(in_use=in_use))
+        locks = OwnLocks()
+        self.house.log_in(self.house.factory(locks=locks))
+        other = Dialogue(self.house.factory(locks=locks))
         other.say(b"USER ann@example.org\r\nPASS secret\r\n")
         self.assertIn(b"[IN-USE]", other.hear())
 

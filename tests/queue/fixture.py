@@ -19,6 +19,7 @@ from mailfw.mail.resolution import Expansion, LocalAccount, NoSuchRecipient, Not
 from mailfw.mail.route import Route, Unroutable
 from mailfw.policies.pipeline import Link, Pipeline
 from mailfw.queue.bounds import Bounds
+from mailfw.queue.custody import SpoolCustody
 from mailfw.queue.intake import Intake
 from mailfw.queue.planning import Planner
 from mailfw.queue.rates import Rates
@@ -189,9 +190,9 @@ class House:
             site=self.site,
             planner=planner,
             policies=Pipeline([Link(type(policy).__name__, policy) for policy in policies], self.reactor),
-            spool=self.spool,
-            runner=self.runner,
-            history=self.history,
+            custody=SpoolCustody(spool=self.spool, runner=self.runner, history=self.history, clock=self.reactor),
+            clock=self.runner.seconds,
+            pause=self.runner.schedule.pause(1, 0.5),
         )
 
     async def send(

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailfw.interfaces import IMailStore, IMessageSource
+from mailfw.interfaces import IMailStore, IMessageSource, IQuotas
 from mailfw.mail.mailbox import INBOX, SEEN, NewMessage
 from mailfw.stores.indexed import IndexedStore, indexed
 from mailfw.stores.maildir.source import MaildirSource
@@ -64,15 +64,19 @@ class MaildirSourceTests(SourceContract, TestCase):
 
 
 class IndexedStoreTests(StoreContract, TestCase):
-    many = 1000
+    few, many = 100, 1000
     histories = 8
 
     def make_store(self) -> IMailStore:
         self.data = Path(self.mktemp()).absolute()
         return self._open()
 
-    def _open(self) -> IMailStore:
-        store: IMailStore = indexed(eml_at(self.data), site_at(self.data))
+    def make_bounded_store(self, quotas: IQuotas, retention: float) -> IMailStore:
+        self.data = Path(self.mktemp()).absolute()
+        return self._open(quotas)
+
+    def _open(self, quotas: IQuotas | None = None) -> IMailStore:
+        store: IMailStore = indexed(eml_at(self.data), site_at(self.data), quotas=quotas)
         return store
 
     async def reopen_store(self, store: IMailStore) -> IMailStore:

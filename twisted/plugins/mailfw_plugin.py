@@ -36,5 +36,8 @@ mailbox = Plugin("courier", "mailbox", "mailfw.couriers.mailbox.MailboxCourier",
 relay = Plugin("courier", "relay", "mailfw.couriers.relay.RelayCourier", "Hands mail to other servers by SMTP.")
 lmtp = Plugin("courier", "lmtp", "mailfw.couriers.lmtp.LMTPCourier", "Hands mail to a server of mailboxes by LMTP.")
 
+quota_file = Plugin("quota", "file", "mailfw.accounts.quotas.quota_file", "A file that `mailfw user quota` edits.")
+
 memory = Plugin("store", "memory", "mailfw.stores.memory.MemoryStore", "Keeps mail until the server stops.")
 maildir = Plugin("store", "maildir", "mailfw.stores.maildir.maildir", "Maildir++ folders on disk.")
+sqlite = Plugin("store", "sqlite", "mailfw.stores.sqlite.sqlite", "All mail in SQLite: the fastest.")

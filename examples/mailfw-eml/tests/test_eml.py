@@ -8,9 +8,8 @@ from mailfw_eml.source import eml
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from mailfw.interfaces import IMailStore, IMessageSource
+from mailfw.interfaces import IMessageSource
 from mailfw.site import Site
-from mailfw.stores.indexed import indexed
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import StoreContract
 
@@ -26,10 +25,4 @@ class EmlSourceTests(SourceContract, TestCase):
 
 
 class EmlStoreTests(StoreContract, TestCase):
-    def make_store(self) -> IMailStore:
-        self.site = Site("mx.example.org", frozenset(), Path(self.mktemp()).absolute(), reactor)
-        return indexed(eml(self.site), self.site)
-
-    async def reopen_store(self, store: IMailStore) -> IMailStore:
-        await store.close()
-        return indexed(eml(self.site), self.site)
+    spec = "mailfw_eml.source.eml"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from mailfw.interfaces import IContent, IManyContents
+from mailfw.interfaces import IContent
 from mailfw.mail.mailbox import Row
+from mailfw.optional import IManyContents
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session

@@ -9,12 +9,15 @@ from dataclasses import replace
 
 from twisted.logger import Logger
 
+from mailfw.interfaces import IQuotas
 from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox
 from mailfw.mail.mailbox import MailboxInfo, Path
+from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits, Room
 from mailfw.stores.index import queries
-from mailfw.stores.index.database import Databases
+from mailfw.stores.index.database import Changes, Indexes
 from mailfw.stores.index.ledger import ILedgerSource, Numbered, SourceBusy
-from mailfw.stores.index.mailbox import Mailbox, Messages
+from mailfw.stores.index.mailbox import Mailbox, Messages, Tally
+from mailfw.stores.index.schema import FORGET_EXPUNGED, RAISE_FLOOR
 from mailfw.stores.index.transaction import Transaction
 from mailfw.turns import Turns
 
@@ -37,10 +40,13 @@ class Account:
     Operations are in the modules beside this one.  Whatever changes anything does so within `changing`.
     """
 
-    def __init__(self, name: str, source: ILedgerSource, databases: Databases) -> None:
+    def __init__(self, name: str, source: ILedgerSource, databases: Indexes, quotas: IQuotas | None = None) -> None:
         self.name = name
         self.source = source
         self.databases = databases
+        self._quotas = quotas
+        #: What all mailboxes have together: kept by `count`.
+        self.octets = self.messages_kept = 0
         self.modseq = 0
         self.validity = 0
         self.next_email = 1
@@ -94,25 +100,38 @@ class Account:
 
     # ------------------------------------------------------------ loading and comparing
 
-    async def load(self) -> None:
-        """Read the account from its index; in the queue."""
-        state = await self.databases.read(self.name, queries.load_account)
+    async def load(self) -> bool:
+        """Read the account from its index, and say whether it has its first mailboxes; in the queue."""
+        state = await self.databases.load_account(self.name)
         self.modseq, self.validity, self.next_email = state.modseq, state.validity, state.next_email
         self.boxes = {box.id: box for box in state.mailboxes}
+        self.octets = sum(box.tally.size for box in state.mailboxes)
+        self.messages_kept = sum(box.tally.messages for box in state.mailboxes)
         self.subscribed = state.subscribed
+        return state.is_prepared
 
     async def ready(self, box: Mailbox) -> Messages:
         """Return a mailbox's messages, read from the index, and from the source if they never were; in the queue."""
         if box.messages is None:
+            await self._forget_expunged(box)
             row, messages = await self.databases.read(
                 self.name, lambda connection: queries.load_messages(connection, box.row)
             )
-            box.tally, box.uid_validity, box.floor = row.tally, row.uid_validity, row.floor
+            self.count(box, row.tally)
+            box.uid_validity, box.floor = row.uid_validity, row.floor
             box.messages, box.cursor = messages, box.cursor and row.cursor
             if box.cursor is None or await self.is_stale(box):
                 await self._try_survey(box)
             box.checked = time.monotonic()
         return box.messages
+
+    async def _forget_expunged(self, box: Mailbox) -> None:
+        floor = await self.databases.read(self.name, lambda connection: queries.find_floor(connection, box.row))
+        if floor is not None:
+            changes = Changes()
+            changes.add(FORGET_EXPUNGED, (box.row, floor))
+            changes.add(RAISE_FLOOR, (box.row, floor))
+            await self.databases.write(self.name, changes)
 
     async def fresh(self, id_: str, now: bool = False) -> Mailbox:
         """
@@ -125,7 +144,8 @@ class Account:
             if box.messages is None or await self.is_stale(box):
                 async with self.changing(box):
                     box = self.box(id_)
-                    if box.messages is not None:
+                    # Our own change, which was under way, may have been all there was.
+                    if box.messages is not None and await self.is_stale(box):
                         await self._try_survey(box)
                     await self.ready(box)
             box = self.box(id_)
@@ -186,6 +206,26 @@ class Account:
         box.cursor = cursor
         plan.set_tally(box, plan.tally(box))
         await plan.commit()
+
+    # ------------------------------------------------------------ counting
+
+    def count(self, box: Mailbox, tally: Tally) -> None:
+        """Give a mailbox other numbers."""
+        self.octets += tally.size - box.tally.size
+        self.messages_kept += tally.messages - box.tally.messages
+        box.tally = tally
+
+    async def quota(self) -> Quota:
+        """Return what the account keeps, and what it may."""
+        limits = await self._limits()
+        return Quota(self.octets, self.messages_kept, limits.octets, limits.messages)
+
+    async def room(self) -> Room:
+        """Return what still fits into the account."""
+        return (await self._limits()).room(self.octets, self.messages_kept)
+
+    async def _limits(self) -> QuotaLimits:
+        return await self._quotas.limits(self.name) if self._quotas is not None else NO_LIMITS
 
     # ------------------------------------------------------------ telling
 

@@ -9,7 +9,7 @@ and synced in the same visit to a thread; large messages are written before they
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -17,13 +17,16 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from mailfw.mail.content import Octets, blocking_reader, read_whole
+from mailfw.mail.failure import OverQuota
 from mailfw.mail.mailbox import Appended, NewMessage
+from mailfw.mail.quota import Room
 from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.deposit import (
     Coming,
     Deposit,
     Order,
     answer,
+    check_room,
     find_held,
     plan_all,
     staged_of,
@@ -157,8 +160,12 @@ class Committer:
             for _ in range(ATTEMPTS):
                 # Another attempt may find messages whose tokens say that they need not be placed again.
                 await self._account.ready(box)
+                room = await self._account.room()
                 try:
-                    await (self._deposit(self._visits, box, orders) if self._visits else self._place(box, orders))
+                    if self._visits is not None:
+                        await self._deposit(self._visits, box, orders, room)
+                    else:
+                        await self._place(box, orders, room)
                     return
                 except Outdated:
                     await self._account.survey(box)
@@ -166,10 +173,10 @@ class Committer:
         finally:
             await self._discard([message for order in orders for message in order.messages])
 
-    async def _deposit(self, visits: Visits, box: Mailbox, orders: list[_Waiting]) -> None:
+    async def _deposit(self, visits: Visits, box: Mailbox, orders: list[_Waiting], room: Room) -> None:
         def begin() -> Deposit:
             self._board(box.id, orders)
-            return Deposit(self._account.name, Transaction(self._account), box, orders)
+            return Deposit(self._account.name, Transaction(self._account), box, orders, room.copy())
 
         deposit = await visits.make(begin)
         if isinstance(deposit.failure, SourceBusy):
@@ -180,13 +187,13 @@ class Committer:
         if deposit.new:
             deposit.plan.take_effect()
 
-    async def _place(self, box: Mailbox, orders: list[_Waiting]) -> None:
+    async def _place(self, box: Mailbox, orders: list[_Waiting], room: Room) -> None:
         """Do what `deposit_all` does, with a source that needs the reactor."""
         self._board(box.id, orders)
         account, name, plan = self._account, self._account.name, Transaction(self._account)
         messages = [message for order in orders for message in order.messages]
         held = await account.databases.read(name, lambda index: find_held(index, box, messages))
-        new = without_those(held, messages)
+        new = _fitting(held, orders, room)
         if new:
             staged = [(staged_of(each), each.flags) for each in new]
             placed = await account.source.place(name, box.key, staged)
@@ -196,7 +203,23 @@ class Committer:
             except BaseException:
                 await account.source.drop(name, box.key, [message.item.key for message in placed])
                 raise
-        answer(messages, held)
+        answer([message for order in orders if order.failure is None for message in order.messages], held)
+
+
+def _fitting(held: Iterable[str], orders: Sequence[Order], room: Room) -> list[Coming]:
+    """Return what is new of the orders that the account has room for; the others fail."""
+    seen, fitting = set(held), []
+    for order in orders:
+        new = without_those(seen, order.messages)
+        try:
+            octets = check_room(room, new)
+        except OverQuota as refused:
+            order.failure = refused
+            continue
+        room.take(octets, len(new))
+        seen.update(each.mark for each in new if each.mark is not None)
+        fitting += new
+    return fitting
 
 
 def _coming(message: NewMessage) -> Coming:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mailfw.disk import full_is_no_space
+from mailfw.stores.index import queries
+from mailfw.stores.index.queries import AccountState
 from mailfw.stores.index.schema import open_index
 from mailfw.stores.places import account_directory
 from mailfw.stores.threads import Threads
@@ -32,6 +34,40 @@ class Changes:
     def add(self, statement: str, *rows: tuple[Any, ...]) -> None:
         """Add a statement, to be done once for each row of parameters."""
         self.steps.append((statement, list(rows)))
+
+
+class Indexes(Protocol):
+    """Where the indexes of all accounts are; who opens an account calls `load_account` before all else."""
+
+    def check(self, account: str) -> None:
+        """Raise `NoSuchAccount` if this cannot be the name of an account."""
+
+    async def exists(self, account: str) -> bool:
+        """Whether an account has an index."""
+
+    async def load_account(self, account: str) -> AccountState:
+        """Read all of an account but its messages."""
+
+    async def last_mailbox(self, account: str) -> int:
+        """Return a row than which no mailbox of the account ever had a higher one."""
+
+    async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query, which changes nothing, in a thread."""
+
+    def read_now(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query; blocks."""
+
+    async def write(self, account: str, changes: Changes) -> None:
+        """Do all changes or none.  Raises `NoSpace`."""
+
+    def write_all(self, changes: Sequence[tuple[str, Changes]]) -> list[Exception | None]:
+        """Do all changes of each account or none of its, and say what failed; blocks."""
+
+    async def remove(self, account: str) -> None:
+        """Destroy an account's index."""
+
+    async def close(self) -> None:
+        """Close every file."""
 
 
 class _Connection:
@@ -71,6 +107,10 @@ class Databases:
         self._guard = threading.Lock()
         self._open: OrderedDict[str, _Connection] = OrderedDict()
 
+    def check(self, account: str) -> None:
+        """Raise `NoSuchAccount` if this cannot be the name of an account."""
+        self.path(account)
+
     def path(self, account: str) -> Path:
         """Return where an account's index is.  Raises `NoSuchAccount`."""
         return account_directory(self._directory, account) / NAME
@@ -78,6 +118,14 @@ class Databases:
     async def exists(self, account: str) -> bool:
         """Whether an account has an index."""
         return await self._threads.run(self.path(account).exists)
+
+    async def load_account(self, account: str) -> AccountState:
+        """Read all of an account but its messages."""
+        return await self.read(account, queries.load_account)
+
+    async def last_mailbox(self, account: str) -> int:
+        """Return the highest row that a mailbox ever had."""
+        return await self.read(account, queries.last_mailbox)
 
     async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in a thread."""
@@ -95,9 +143,16 @@ class Databases:
         """Do all changes or none; blocks.  Raises `NoSpace`."""
         self._of(account).write(changes)
 
-    async def visit(self, work: Callable[[], T]) -> T:
-        """Do in one visit to a thread what has to be done between queries and changes."""
-        return await self._threads.run(work)
+    def write_all(self, changes: Sequence[tuple[str, Changes]]) -> list[Exception | None]:
+        """Write to one index after the other; blocks."""
+        return [self._try_to_write(account, each) for account, each in changes]
+
+    def _try_to_write(self, account: str, changes: Changes) -> Exception | None:
+        try:
+            self.write_now(account, changes)
+        except Exception as error:
+            return error
+        return None
 
     def _of(self, account: str) -> _Connection:
         with self._guard:

@@ -10,9 +10,10 @@ from typing import Any
 
 from mailfw.mail.content import Prefixed, blocking_reader, read_whole_now
 from mailfw.mail.mailbox import Appended, Flags
+from mailfw.mail.quota import Room
 from mailfw.mail.summary import Summary, behind, summarise
 from mailfw.stores.index import queries
-from mailfw.stores.index.database import Databases
+from mailfw.stores.index.database import Changes, Indexes
 from mailfw.stores.index.ledger import Numbered, Parcel, Staged
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.transaction import Transaction
@@ -49,13 +50,15 @@ class Deposit:
     """
     What is appended to one mailbox with one visit to a thread; `plan` is left to take effect.
 
-    After the visit `failure` is what concerns all `orders`, such as `Outdated`; what was staged then stays so.
+    `room` is what still fits into the account.  After the visit `failure` is what concerns all `orders`, such as
+    `Outdated`; what was staged then stays so.
     """
 
     account: str
     plan: Transaction
     box: Mailbox
     orders: Sequence[Order]
+    room: Room
     failure: Exception | None = None
     held: dict[str, Appended] = field(default_factory=dict)
     new: list[Coming] = field(default_factory=list)
@@ -66,7 +69,7 @@ class Deposit:
         return [message for order in self.orders if order.failure is None for message in order.messages]
 
 
-def deposit_all(databases: Databases, depositor: Any, deposits: Sequence[Deposit], patience: float | None) -> None:
+def deposit_all(databases: Indexes, depositor: Any, deposits: Sequence[Deposit], patience: float | None) -> None:
     """
     Write, place, number and index messages; what fails is in the deposits.
 
@@ -80,17 +83,13 @@ def deposit_all(databases: Databases, depositor: Any, deposits: Sequence[Deposit
         Parcel(each.account, each.box.key, [(staged_of(one), one.flags) for one in each.new]) for each in waiting
     ]
     placed = depositor.place(parcels, patience) if parcels else []
-    for each, result in zip(waiting, placed, strict=True):
-        if isinstance(result, Exception):
-            each.failure = result
-        else:
-            _index(databases, depositor, each, result)
+    _index(databases, depositor, list(zip(waiting, placed, strict=True)))
     for each in deposits:
         if each.failure is None:
             answer(each.messages, each.held)
 
 
-def _stage(databases: Databases, depositor: Any, deposit: Deposit, summaries: _Summaries) -> None:
+def _stage(databases: Indexes, depositor: Any, deposit: Deposit, summaries: _Summaries) -> None:
     """Write what is new of a deposit; an order that cannot be written fails alone."""
     try:
         deposit.held = databases.read_now(
@@ -105,12 +104,14 @@ def _stage(databases: Databases, depositor: Any, deposit: Deposit, summaries: _S
             continue
         new = without_those(seen, order.messages)
         try:
+            octets = check_room(deposit.room, new)
             for each in new:
                 if each.staged is None:
                     each.staged = _staged(depositor, deposit.account, each, summaries)
         except Exception as error:
             order.failure = error
             continue
+        deposit.room.take(octets, len(new))
         deposit.new += new
         seen.update(each.mark for each in new if each.mark is not None)
 
@@ -124,13 +125,20 @@ def _staged(depositor: Any, account: str, message: Coming, summaries: _Summaries
     return staged
 
 
-def _index(databases: Databases, depositor: Any, deposit: Deposit, placed: Sequence[Numbered]) -> None:
-    try:
+def _index(databases: Indexes, depositor: Any, deposits: Sequence[tuple[Deposit, list[Numbered] | Exception]]) -> None:
+    """Write all that was placed to the indexes at once; what cannot be is taken back."""
+    planned: list[tuple[Deposit, Changes, list[Numbered]]] = []
+    for deposit, placed in deposits:
+        if isinstance(placed, Exception):
+            deposit.failure = placed
+            continue
         plan_all(deposit.plan, deposit.box, deposit.new, placed)
-        databases.write_now(deposit.account, deposit.plan.finish())
-    except Exception as error:
-        deposit.failure = error
-        depositor.drop(deposit.account, deposit.box.key, [message.item.key for message in placed])
+        planned.append((deposit, deposit.plan.finish(), placed))
+    failures = databases.write_all([(deposit.account, changes) for deposit, changes, _ in planned])
+    for (deposit, _, placed), failure in zip(planned, failures, strict=True):
+        if failure is not None:
+            deposit.failure = failure
+            depositor.drop(deposit.account, deposit.box.key, [message.item.key for message in placed])
 
 
 class _Summaries:
@@ -181,6 +189,13 @@ def without_those(held: Iterable[str], messages: Sequence[Coming]) -> list[Comin
         if mark is not None:
             seen.add(mark)
     return new
+
+
+def check_room(room: Room, new: Sequence[Coming]) -> int:
+    """Return the octets of messages.  Raises `OverQuota` where they do not fit."""
+    octets: int = sum([each.content.size for each in new])
+    room.check(octets, len(new))
+    return octets
 
 
 def plan_all(plan: Transaction, box: Mailbox, new: Sequence[Coming], placed: Sequence[Numbered]) -> None:

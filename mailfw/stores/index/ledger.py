@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from zope.interface import Interface
 
-from mailfw.interfaces import IContent, IMessageSource
-from mailfw.mail.mailbox import Flags, Item, Path
+from mailfw.interfaces import IContent
+from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path
 from mailfw.mail.summary import Summary
 
 
@@ -33,13 +33,26 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """What an index keeps of a message for its source: all octets, or the name of the file that has them."""
+
+    octets: bytes | None
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Numbered:
-    """A message the index has not; `uid` is None where the index gives the UIDs."""
+    """
+    A message the index has not; `uid` is None where the index gives the UIDs.
+
+    A `body` is written to the index in the same transaction; the message's key is then the row of its summary.
+    """
 
     item: Item
     uid: int | None
     email_id: str
     mark: str | None = None
+    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +113,47 @@ class IDepositor(Interface):
         """As `ILedgerSource.discard`."""
 
 
-class ILedgerSource(IMessageSource):
+class ILedgerSource(Interface):
     """
-    A source as the index wants it.
+    A source as the index wants it; what has the name of a method of `IMessageSource` does what that does.
 
     The index never lets `place`, `transfer`, `survey`, `set_flags`, `drop` or an edit overlap for one account;
     everything else may come at any time.
     """
+
+    async def open_account(account: str) -> None:
+        """Make sure the account exists here, with a folder whose path is ``("INBOX",)``."""
+
+    async def remove_account(account: str) -> None:
+        """Destroy the account and all its mail; the index has gone before."""
+
+    async def folders(account: str) -> Sequence[Folder]:
+        """Return every folder."""
+
+    async def edit_folder(account: str, edit: MailboxEdit) -> None:
+        """Create, rename or delete.  Raises `NameRefused`."""
+
+    async def open(account: str, folder: str, key: str) -> IContent:
+        """Open a message.  Raises `KeyError` if it is gone."""
+
+    async def set_flags(account: str, folder: str, flags: Mapping[str, Flags]) -> None:
+        """Give each message (by key) exactly these flags."""
+
+    async def drop(account: str, folder: str, keys: Sequence[str]) -> None:
+        """Remove messages."""
 
     async def survey(account: str, folder: str, known: Known, cursor: str | None) -> Survey:
         """Compare a folder with what is known of it, and number what is new."""
 
     async def stale(folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
         """Say of each (account, folder, cursor) whether a survey could find anything; cheap for many."""
+
+    def directories(account: str, folder: str) -> Sequence[str]:
+        """
+        Return the directories whose names change whenever another program changes the folder; none if there are none.
+
+        Blocks.
+        """
 
     async def stage(account: str, content: object, received: int, mark: str | None, summary: Summary | None) -> Staged:
         """Write a message where no folder shows it, and summarise it.  May run many times at once."""
@@ -127,10 +168,12 @@ class ILedgerSource(IMessageSource):
         """Put staged messages into a folder, all or none; on stable storage when this returns.  Raises `Outdated`."""
 
     async def transfer(
-        account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
+        account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
     ) -> list[tuple[str, int | None] | None]:
         """
-        Copy or move messages (key, flags, email id), all or none; returns new keys and UIDs, None for one that is gone.
+        Copy or move messages (key, flags, email id, date received), all or none.
+
+        Returns new keys and UIDs, None for one that is gone.
 
         Raises `Outdated`.
         """
@@ -155,3 +198,6 @@ class ILedgerSource(IMessageSource):
 
     def forget(account: str, folder: str) -> None:
         """Take nothing remembered of a folder for granted at the next survey: a change was not finished."""
+
+    async def close() -> None:
+        """Let go of files."""

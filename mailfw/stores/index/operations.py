@@ -67,6 +67,8 @@ async def copy(account: Account, id_: str, uids: Sequence[int], to_id: str, move
             places = messages.places(uids)
             if not places:
                 return Copied(to.uid_validity, (), to.tally.modseq)
+            if not move:
+                (await account.room()).check(sum(messages.sizes[place] for place in places), len(places))
             try:
                 landed = await _transfer(account, box, messages, places, to, move)
             except Outdated:
@@ -83,10 +85,10 @@ async def _transfer(
     account: Account, box: Mailbox, messages: Messages, places: Sequence[int], to: Mailbox, move: bool
 ) -> list[tuple[str, int | None] | None]:
     uids = [messages.uids[place] for place in places]
-    email_ids = await account.databases.read(
-        account.name, lambda connection: queries.find_email_ids(connection, box.row, uids)
+    origins = await account.databases.read(
+        account.name, lambda connection: queries.find_origins(connection, box.row, uids)
     )
-    asked = [(messages.keys[place], messages.flags[place], email_ids[messages.uids[place]]) for place in places]
+    asked = [(messages.keys[place], messages.flags[place], *origins[messages.uids[place]]) for place in places]
     return await account.source.transfer(account.name, box.key, asked, to.key, move)
 
 

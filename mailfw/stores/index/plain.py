@@ -29,7 +29,7 @@ class _Unwritten:
     content: Any
 
 
-@implementer(ILedgerSource)
+@implementer(ILedgerSource, IMessageSource)
 class PlainSource:
     """
     Asks a source in turn for one account, looks at a folder anew every `patience` seconds, and leaves to the
@@ -136,6 +136,10 @@ class PlainSource:
         limit = time.monotonic() - self._patience
         return [self._scanned.get((account, folder), limit - 1) <= limit for account, folder, _ in folders]
 
+    def directories(self, account: str, folder: str) -> Sequence[str]:
+        """Return none: only asking the source tells."""
+        return ()
+
     async def stage(
         self, account: str, content: Any, received: int, mark: str | None, summary: Summary | None
     ) -> Staged:
@@ -175,19 +179,18 @@ class PlainSource:
         ]
 
     async def transfer(
-        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
+        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
     ) -> list[tuple[str, int | None] | None]:
         """Put what is read from one folder into the other, and for a move drop it when all are there."""
-        dates = {item.key: item.received for item in (await self.scan(account, folder, None)).items}
         landed: list[tuple[str, int | None] | None] = []
         try:
-            for key, flags, _ in messages:
-                landed.append(await self._copy(account, folder, key, flags, to, dates.get(key, 0)))
+            for key, flags, _, received in messages:
+                landed.append(await self._copy(account, folder, key, flags, to, received))
         except BaseException:
             await self._take_back(account, to, [each[0] for each in landed if each is not None])
             raise
         if move:
-            gone = [key for (key, _, _), each in zip(messages, landed, strict=True) if each is not None]
+            gone = [key for (key, *_), each in zip(messages, landed, strict=True) if each is not None]
             await self.drop(account, folder, gone)
         return landed
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from mailfw.mail.mailbox import Path, Role, Row, Want
 from mailfw.stores.index.mailbox import Mailbox, Messages, Tally, flags_of
-from mailfw.stores.index.schema import FORGET_EXPUNGED
 
 #: Expunged messages of a mailbox that are remembered; beyond twice as many the oldest are forgotten.
 REMEMBERED = 20_000
 
-_MAILBOX = (
+SELECT_MAILBOX = (
     "SELECT row, id, key, path, role, uid_validity, floor, uid_next, modseq, recent_uid, messages, unseen, deleted, "
     "size, cursor FROM mailbox"
 )
@@ -37,7 +36,7 @@ def load_account(connection: sqlite3.Connection) -> AccountState:
     modseq, prepared = connection.execute("SELECT modseq, prepared FROM account").fetchone()
     (validity,) = connection.execute("SELECT last FROM validity").fetchone()
     (last_email,) = connection.execute("SELECT max(row) FROM email").fetchone()
-    mailboxes = [_mailbox(row) for row in connection.execute(_MAILBOX)]
+    mailboxes = [mailbox_of(row) for row in connection.execute(SELECT_MAILBOX)]
     subscribed = frozenset(tuple(json.loads(path)) for (path,) in connection.execute("SELECT path FROM subscription"))
     return AccountState(modseq, bool(prepared), validity, (last_email or 0) + 1, mailboxes, subscribed)
 
@@ -48,7 +47,8 @@ def last_mailbox(connection: sqlite3.Connection) -> int:
     return int(found[0]) if found else 0
 
 
-def _mailbox(columns: Sequence[object]) -> Mailbox:
+def mailbox_of(columns: Sequence[object]) -> Mailbox:
+    """Return what `SELECT_MAILBOX` found."""
     row, id_, key, path, role, uid_validity, floor, *numbers, cursor = columns
     return Mailbox(
         row,  # type: ignore[arg-type] # SQLite's columns are typed in the schema
@@ -64,27 +64,24 @@ def _mailbox(columns: Sequence[object]) -> Mailbox:
 
 
 def load_messages(connection: sqlite3.Connection, row: int) -> tuple[Mailbox, Messages]:
-    """Read a mailbox and its messages, forgetting old expunges on the way."""
-    _forget_expunged(connection, row)
-    columns = connection.execute(f"{_MAILBOX} WHERE row = ?", (row,)).fetchone()
-    mailbox = _mailbox(columns)
+    """Read a mailbox and its messages."""
+    columns = connection.execute(f"{SELECT_MAILBOX} WHERE row = ?", (row,)).fetchone()
+    mailbox = mailbox_of(columns)
     rows = connection.execute(
         "SELECT uid, modseq, flags, key, size, email FROM message WHERE mailbox = ? ORDER BY uid", (row,)
     ).fetchall()
     return mailbox, Messages(rows, mailbox.tally.modseq)
 
 
-def _forget_expunged(connection: sqlite3.Connection, row: int) -> None:
+def find_floor(connection: sqlite3.Connection, row: int) -> int | None:
+    """Return up to which modification sequence a mailbox's expunge log is to be forgotten, if it is long."""
     (count,) = connection.execute("SELECT count(*) FROM expunged WHERE mailbox = ?", (row,)).fetchone()
     if count <= 2 * REMEMBERED:
-        return
+        return None
     (floor,) = connection.execute(
         "SELECT modseq FROM expunged WHERE mailbox = ? ORDER BY modseq DESC LIMIT 1 OFFSET ?", (row, REMEMBERED)
     ).fetchone()
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(FORGET_EXPUNGED, (row, floor))
-    connection.execute("UPDATE mailbox SET floor = max(floor, ?) WHERE row = ?", (floor, row))
-    connection.execute("COMMIT")
+    return int(floor)
 
 
 def find_marks(connection: sqlite3.Connection, row: int, marks: Iterable[str]) -> dict[str, tuple[int, int, str]]:
@@ -98,13 +95,13 @@ def find_marks(connection: sqlite3.Connection, row: int, marks: Iterable[str]) -
     return {mark: (uid, modseq, email_id) for mark, uid, modseq, email_id in found}
 
 
-def find_email_ids(connection: sqlite3.Connection, row: int, uids: Sequence[int]) -> dict[int, str]:
-    """Return the email ids of messages by UID."""
+def find_origins(connection: sqlite3.Connection, row: int, uids: Sequence[int]) -> dict[int, tuple[str, int]]:
+    """Return the email ids of messages, and when they were received, by UID."""
     found = connection.execute(
-        "SELECT uid, email_id FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        "SELECT uid, email_id, received FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
         (row, json.dumps(list(uids))),
     )
-    return dict(found.fetchall())
+    return {uid: (email_id, received) for uid, email_id, received in found}
 
 
 def find_vanished(connection: sqlite3.Connection, row: int, since: int) -> set[int]:

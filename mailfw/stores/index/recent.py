@@ -74,7 +74,7 @@ class RowReader:
     def __init__(self, account: Account, recent: RecentRows) -> None:
         self._account = account
         self._recent = recent
-        self._first_number = next(_readers) << 48
+        self._first_number = next(_readers) << 64
 
     async def read(self, id_: str, uids: Sequence[int], want: Want, keeps: bool = True) -> list[Row]:
         """

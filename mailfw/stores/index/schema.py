@@ -28,8 +28,8 @@ VERSION = 1
 #: More modification sequences than can be lost with the unsynced end of a write-ahead log.
 JUMP = 2**20
 
-SCHEMA = """
-CREATE TABLE account (modseq INTEGER NOT NULL, boot TEXT NOT NULL, prepared INTEGER NOT NULL);
+#: Mailboxes and messages: the same for all files that anything here writes to.
+MAIL = """
 CREATE TABLE mailbox (
     row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, key TEXT NOT NULL UNIQUE, path TEXT NOT NULL,
     role TEXT, uid_validity INTEGER NOT NULL, uid_next INTEGER NOT NULL, modseq INTEGER NOT NULL,
@@ -47,6 +47,11 @@ CREATE TABLE email (
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
+"""
+
+SCHEMA = f"""
+CREATE TABLE account (modseq INTEGER NOT NULL, boot TEXT NOT NULL, prepared INTEGER NOT NULL);
+{MAIL}
 CREATE TABLE subscription (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE validity (last INTEGER NOT NULL);
 """
@@ -73,9 +78,12 @@ INSERT INTO message SELECT ?, ?, ?, flags, ?, size, received, email_id, NULL, em
 SET_FLAGS = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?"
 DROP_MESSAGE = "DELETE FROM message WHERE mailbox = ? AND uid = ?"
 ADD_EMAIL = "INSERT INTO email (row, sent, envelope, body, bodystructure, parts, fields) VALUES (?, ?, ?, ?, ?, ?, ?)"
+#: Where a source leaves bodies to the index: all octets, or the name of their file.
+ADD_BODY = "INSERT INTO body (row, octets, file) VALUES (?, ?, ?)"
 DROP_EMAIL = "DELETE FROM email WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?1)"
 ADD_EXPUNGED = "INSERT OR IGNORE INTO expunged VALUES (?, ?, ?)"
 FORGET_EXPUNGED = "DELETE FROM expunged WHERE mailbox = ? AND modseq <= ?"
+RAISE_FLOOR = "UPDATE mailbox SET floor = max(floor, ?2) WHERE row = ?1"
 SUBSCRIBE = "INSERT OR IGNORE INTO subscription VALUES (?)"
 UNSUBSCRIBE = "DELETE FROM subscription WHERE path = ?"
 

@@ -13,6 +13,7 @@ from mailfw.stores.index.database import Changes
 from mailfw.stores.index.ledger import Numbered
 from mailfw.stores.index.mailbox import Entry, Mailbox, Messages, Tally, text_of
 from mailfw.stores.index.schema import (
+    ADD_BODY,
     ADD_EMAIL,
     ADD_EXPUNGED,
     ADD_MESSAGE,
@@ -73,18 +74,24 @@ class Transaction:
         entries: list[Entry] = []
         emails: list[tuple[object, ...]] = []
         rows: list[tuple[object, ...]] = []
+        bodies: list[tuple[object, ...]] = []
         for message, flags, summary in messages:
             modseq, item, email = self._next(), message.item, account.next_email
             account.next_email += 1
             uid = message.uid if message.uid is not None else tally.uid_next
             tally = tally.counting(modseq, flags, summary.size, 1, uid)
             emails.append(summary_columns(email, summary))
-            received, email_id, mark = item.received, message.email_id, message.mark
+            received, email_id, mark, key = item.received, message.email_id, message.mark, item.key
+            if message.body is not None:
+                key = str(email)
+                bodies.append((email, message.body.octets, message.body.file))
             kept = text_of(flags)
-            rows.append((box.row, uid, item.key, kept, modseq, summary.size, received, email_id, mark, email))
-            entries.append(Entry(uid, modseq, flags, item.key, summary.size, email))
+            rows.append((box.row, uid, key, kept, modseq, summary.size, received, email_id, mark, email))
+            entries.append(Entry(uid, modseq, flags, key, summary.size, email))
         self.changes.add(ADD_EMAIL, *emails)
         self.changes.add(ADD_MESSAGE, *rows)
+        if bodies:
+            self.changes.add(ADD_BODY, *bodies)
         return self._enter(box, tally, entries)
 
     def copy(self, box: Mailbox, place: int, to: Mailbox, key: str, uid: int | None) -> Entry:
@@ -160,7 +167,8 @@ class Transaction:
         for effect in self._effects:
             effect()
         for box in self._touched.values():
-            told, box.tally = box.tally.modseq, self.tally(box)
+            told = box.tally.modseq
+            account.count(box, self.tally(box))
             if box.tally.modseq != told:
                 account.notify(box.id, box.tally.modseq)
 

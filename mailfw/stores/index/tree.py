@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
 from mailfw.mail.mailbox import (
@@ -21,7 +22,6 @@ from mailfw.mail.mailbox import (
     Role,
     Subscribe,
 )
-from mailfw.stores.index import queries
 from mailfw.stores.index.account import FRESH, Account
 from mailfw.stores.index.database import Changes
 from mailfw.stores.index.mailbox import Mailbox, Tally
@@ -47,10 +47,9 @@ async def open_account(account: Account) -> None:
         if account.is_open:
             return
         await account.source.open_account(account.name)
-        state = await account.databases.read(account.name, queries.load_account)
-        await account.load()
+        is_prepared = await account.load()
         await _compare_tree(account)
-        if not state.is_prepared:
+        if not is_prepared:
             await _prepare(account)
         await _compare_subscriptions(account)
         account.is_open, account.tree_checked = True, time.monotonic()
@@ -107,6 +106,7 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
         await account.databases.write(account.name, changes)
         account.modseq = modseq + 1
     for box in gone:
+        account.count(box, replace(box.tally, messages=0, size=0))
         del account.boxes[box.id]
         box.messages = None
         account.notify(box.id, account.modseq)
@@ -117,14 +117,14 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
 async def _add(account: Account, folder: Folder, row: int, roles: dict[Path, Role | None] | None) -> int:
     """Take over a new folder, with what is in it."""
     account.validity = max(account.validity + 1, int(time.time()))
-    row = max(row, await account.databases.read(account.name, queries.last_mailbox)) + 1
+    row = max(row, await account.databases.last_mailbox(account.name)) + 1
     role = folder.role or (roles[folder.path] if roles and folder.path in roles else _usual_role(account, folder.path))
     unique = f"{folder.key}\0{account.validity}\0{row}"
     id_ = "F" + hashlib.sha256(unique.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     tally = Tally(modseq=account.modseq)
     box = Mailbox(row, id_, folder.key, folder.path, role, account.validity, 0, tally)
     changes = Changes()
-    changes.add(ADD_MAILBOX, _columns(box, tally))
+    changes.add(ADD_MAILBOX, mailbox_row(box, tally))
     changes.add(SET_VALIDITY, (account.validity,))
     await account.databases.write(account.name, changes)
     account.boxes[box.id] = box
@@ -132,7 +132,8 @@ async def _add(account: Account, folder: Folder, row: int, roles: dict[Path, Rol
     return row
 
 
-def _columns(box: Mailbox, tally: Tally) -> tuple[object, ...]:
+def mailbox_row(box: Mailbox, tally: Tally) -> tuple[object, ...]:
+    """Return the parameters of `ADD_MAILBOX`."""
     role = box.role.value if box.role else None
     numbers = (tally.messages, tally.unseen, tally.deleted, tally.size)
     return (

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from mailfw.stores.index.database import Databases
+from mailfw.stores.index.database import Indexes
 from mailfw.stores.index.deposit import Deposit, deposit_all
 from mailfw.stores.threads import Threads
 
@@ -23,7 +23,7 @@ class Visits:
     The joint visits have a thread of their own: whatever else waits for a disk or a lock does not hold them up.
     """
 
-    def __init__(self, databases: Databases, depositor: Any, threads: Threads) -> None:
+    def __init__(self, databases: Indexes, depositor: Any, threads: Threads) -> None:
         self._databases = databases
         self._depositor = depositor
         self._threads = threads

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from twisted.logger import Logger
@@ -24,6 +25,7 @@ from mailfw.stores.maildir.names import (
     mark_of,
     with_letters,
 )
+from mailfw.stores.maildir.retention import Retention
 from mailfw.stores.maildir.signature import Signature
 from mailfw.stores.maildir.uidlist import Entry, UidList
 
@@ -259,6 +261,7 @@ class MaildirFolder:
     def set_flags(self, flags: Mapping[str, Flags]) -> None:
         """Give messages exactly these flags, as far as names can say them."""
         wanted = {flag for each in flags.values() for flag in each}
+        self.keywords.know()
         if self.keywords.lacks(wanted):
             with self.uidlist.lock():
                 self.learn(wanted)
@@ -282,21 +285,28 @@ class MaildirFolder:
             self.disk.rename(self.path(name), self.path(new))
         return name, new
 
-    def drop(self, bases: Iterable[str]) -> None:
-        """Remove messages."""
+    def drop(self, bases: Sequence[str], retention: Retention | None = None) -> None:
+        """Remove messages, or move them away to where they are retained."""
         ours = self.is_as_surveyed()
+        away = retention.place(self.directory, map(self._name_or_nothing, bases)) if retention is not None else None
         touched = set()
         for base in bases:
             with suppress(KeyError):
-                touched.add(self.reach(base, self._unlink)[:3])
+                touched.add(self.reach(base, partial(self._remove, away))[:3])
             if self._names is not None:
                 self._names.pop(base, None)
         signature = Signature.of(self.directory) if ours else None
-        self._sync(touched)
+        self._sync(touched, *([away] if away is not None else []))
         self.note({}, signature)
 
-    def _unlink(self, name: str) -> str:
-        self.disk.unlink(self.path(name))
+    def _name_or_nothing(self, base: str) -> str:
+        return self.name_of(base) or ""
+
+    def _remove(self, away: str | None, name: str) -> str:
+        if away is None:
+            self.disk.unlink(self.path(name))
+        else:
+            self.disk.rename(self.path(name), f"{away}/{name[4:]}")
         return name
 
     def released(self, bases: Iterable[str], ours: bool) -> None:
@@ -308,8 +318,8 @@ class MaildirFolder:
         self._sync({"cur", "new"})
         self.note({}, signature)
 
-    def _sync(self, subdirectories: Iterable[str]) -> None:
-        self.disk.sync_all([self.path(each) for each in sorted(subdirectories)], [self.directory])
+    def _sync(self, subdirectories: Iterable[str], *others: str) -> None:
+        self.disk.sync_all([*(self.path(each) for each in sorted(subdirectories)), *others], [self.directory])
 
     def is_as_surveyed(self) -> bool:
         """Whether nobody has touched the folder's files since the last survey or our own last change."""

@@ -32,12 +32,19 @@ class Keywords:
         self._directory = directory
         self._path = f"{directory}/{NAME}"
         self._seen: tuple[int, int, int] | None = None
+        self._is_read = False
         self._by_letter: dict[str, str] = {}
         self._letters: dict[str, str] = {}
+
+    def know(self) -> None:
+        """Read the file unless that has been done: until then every letter is a strange one."""
+        if not self._is_read:
+            self.refresh()
 
     def refresh(self) -> bool:
         """Read the file if somebody has written to it since, and say so."""
         seen = identity(self._path)
+        self._is_read = True
         if seen == self._seen:
             return False
         self._seen = seen

@@ -19,6 +19,7 @@ from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
 from mailfw.mail.mailbox import INBOX, CreateMailbox, DeleteMailbox, Folder, MailboxEdit, Path, RenameMailbox
 from mailfw.stores.maildir import dotlock, layout, subscriptions
 from mailfw.stores.maildir.folder import MaildirFolder
+from mailfw.stores.maildir.retention import Retention
 from mailfw.stores.maildir.uidlist import UidList
 from mailfw.stores.maildir.uidvalidity import next_uid_validity
 
@@ -33,11 +34,17 @@ ABANDONED = 36 * 3600
 
 
 class MaildirRoot:
-    """The folders of an account.  Folders are known by the GUID in their UID list, which a rename does not change."""
+    """
+    The folders of an account.  Folders are known by the GUID in their UID list, which a rename does not change.
 
-    def __init__(self, disk: Disk, root: str) -> None:
+    With `retains` a deleted folder is moved to the `retention`.
+    """
+
+    def __init__(self, disk: Disk, root: str, retains: bool = False) -> None:
         self.disk = disk
         self.root = root
+        self.retention = Retention(disk, root)
+        self._retains = retains
         # Messages are opened and folders looked at while others change: there must be one object for each.
         self._lock = threading.Lock()
         self._by_directory: dict[tuple[str, int], MaildirFolder] = {}
@@ -199,8 +206,12 @@ class MaildirRoot:
             raise NameRefused("the inbox cannot be deleted")
         if not keys:
             raise NoSuchMailbox(f"there is no mailbox {'/'.join(path)}")
+        directory = self._by_key[keys[0]].directory
+        if self._retains:
+            self.retention.keep_folder(directory)
+            return
         aside = f"{self.root}/{layout.ASIDE}{secrets.token_hex(8)}"
-        self.disk.rename(self._by_key[keys[0]].directory, aside)
+        self.disk.rename(directory, aside)
         self.disk.sync_directory(self.root)
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -52,6 +52,12 @@ class Signature:
         return self.looked < changed + TICK < time.time()
 
 
+def is_stale_at(directory: str, cursor: str | None) -> bool:
+    """Whether a folder may have changed since a cursor was taken.  Blocks; raises `FileNotFoundError`."""
+    signature = Signature.parse(cursor)
+    return signature is None or not signature.is_same(Signature.of(directory)) or signature.may_hide_changes()
+
+
 #: Which file it is, its octets and its time of modification in nanoseconds.
 Identity = tuple[int, int, int]
 

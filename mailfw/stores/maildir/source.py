@@ -12,8 +12,8 @@ The states of a message, and what is left of it if the process or the machine di
 4. *indexed*: its row is in SQLite; only now the caller is told.  A power failure may take the last rows of the
    index with it (not those of files and lists): the message is back in state 3.
 5. *flagged*: renamed, the directory synced.  The same holds: names are the truth, the index is compared.
-6. *gone*: unlinked, the directory synced.  Its line in the list stays until there are many such; a UID is never
-   given again, as ``N`` or the last line says which is next.
+6. *gone*: unlinked, or renamed to where it is retained, the directory synced.  Its line in the list stays until there
+   are many such; a UID is never given again, as ``N`` or the last line says which is next.
 
 A copy is a second link, placed and numbered as above; its line notes the original's email id as its GUID.
 A move renames the file: in state 2 it is in the new folder, and exactly once anywhere.
@@ -25,25 +25,31 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any, ParamSpec, TypeVar
 
 from zope.interface import implementer
 
 from mailfw.disk import Disk, full_is_no_space
-from mailfw.interfaces import IContent
+from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
-from mailfw.mail.failure import NoSuchAccount
+from mailfw.mail.failure import NoSuchAccount, StoreRefusal
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
+from mailfw.mail.retained import Retained
 from mailfw.mail.summary import Summariser, Summary
 from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Parcel, Staged, Survey
+from mailfw.stores.index.retention import IRetainingSource
+from mailfw.stores.inotify import is_remote
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets
 from mailfw.stores.maildir.depositor import Depositor, draft_of
 from mailfw.stores.maildir.names import NameMaker, email_id_of
+from mailfw.stores.maildir.retention import forget_all
 from mailfw.stores.maildir.root import MaildirRoot
+from mailfw.stores.maildir.signature import is_stale_at
 from mailfw.stores.maildir.staging import Draft
 from mailfw.stores.maildir.transfer import transfer
 from mailfw.stores.places import account_directory
@@ -55,20 +61,31 @@ T = TypeVar("T")
 #: Accounts whose folders' file names are remembered: about 250 octets for each message of a folder that was read.
 REMEMBERED = 256
 
+#: Folders whose directories are remembered, which is less.
+WATCHED = 20_000
 
-@implementer(ILedgerSource)
+#: Files that are removed, or accounts that are looked at, in one visit to a thread.
+FORGOTTEN = 500
+
+
+@implementer(ILedgerSource, IMessageSource, IRetainingSource)
 class MaildirSource:
     """
     Keeps each account ``local@domain`` in the maildir ``root/domain/local``.
 
-    All work on the disk is done in `threads`, which the caller closes.
+    What is dropped can come back if it `retains`.  All work on the disk is done in `threads`, which the caller closes.
     """
 
-    def __init__(self, root: FilePath, threads: Threads, disk: Disk | None = None) -> None:
+    def __init__(self, root: FilePath, threads: Threads, disk: Disk | None = None, retains: bool = False) -> None:
         self._root = root
         self._threads = threads
         self._disk = disk or Disk()
-        self._make_name = NameMaker().make
+        self._directories: dict[tuple[str, str], str] = {}
+        self._is_remote: bool | None = None
+        self._retains = retains
+        self._names = NameMaker()
+        self._make_name = self._names.make
+        self._forgetting: Iterator[None] | None = None
         self._accounts: OrderedDict[str, MaildirRoot] = OrderedDict()
         self._depositor = Depositor(self._disk, self._account, self._make_name)
         # An append asks for what is remembered from its thread; an account must never have two roots.
@@ -84,7 +101,7 @@ class MaildirSource:
     def _remembered(self, account: str) -> MaildirRoot:
         maildir = self._accounts.get(account)
         if maildir is None:
-            maildir = MaildirRoot(self._disk, str(account_directory(self._root, account)))
+            maildir = MaildirRoot(self._disk, str(account_directory(self._root, account)), self._retains)
             self._accounts[account] = maildir
             if len(self._accounts) > REMEMBERED:
                 self._accounts.popitem(last=False)
@@ -135,8 +152,34 @@ class MaildirSource:
 
     async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
         """Say of each folder whether its directories have changed."""
-        asked = [(self._account(account), folder, cursor) for account, folder, cursor in folders]
-        return await self._run(lambda: [_is_stale(*each) for each in asked])
+        return await self._run(lambda: [self._is_stale(*each) for each in folders])
+
+    def _is_stale(self, account: str, folder: str, cursor: str | None) -> bool:
+        """A folder that cannot be looked at is stale: the survey says what is the matter."""
+        try:
+            if account not in self._accounts and (account, folder) in self._directories:
+                # More are watched than remembered, and reading them anew each time would take more than a second.
+                return is_stale_at(self._directories[account, folder], cursor)
+            found = self._account(account).folder(folder)
+            if len(self._directories) >= WATCHED:
+                self._directories.clear()
+            self._directories[account, folder] = found.directory
+            return found.is_stale(cursor)
+        except Exception:
+            self._directories.pop((account, folder), None)
+            return True
+
+    def directories(self, account: str, folder: str) -> Sequence[str]:
+        """Return ``new/`` and ``cur/``, unless they are on a file system that other machines write to unheard."""
+        if self._is_remote is None:
+            self._is_remote = is_remote(str(self._root))
+        if self._is_remote:
+            return ()
+        try:
+            directory = self._account(account).folder(folder).directory
+        except StoreRefusal:
+            return ()
+        return (f"{directory}/new", f"{directory}/cur")
 
     async def open(self, account: str, folder: str, key: str) -> IContent:
         """Open a message; a small one is read at once."""
@@ -210,7 +253,7 @@ class MaildirSource:
         return placed
 
     async def transfer(
-        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str]], to: str, move: bool
+        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
     ) -> list[tuple[str, int | None] | None]:
         """Link or rename files into another folder."""
         maildir = self._account(account)
@@ -224,9 +267,46 @@ class MaildirSource:
         await self._run(lambda: maildir.folder(folder).set_flags(flags))
 
     async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
-        """Remove messages."""
+        """Remove messages, so that they can come back if that is wanted."""
         maildir = self._account(account)
-        await self._run(lambda: maildir.folder(folder).drop(keys))
+        retention = maildir.retention if self._retains else None
+        await self._run(lambda: maildir.folder(folder).drop(keys, retention))
+
+    # ------------------------------------------------------------ what was dropped
+
+    async def retained(self, account: str) -> list[Retained]:
+        """Return what is kept."""
+        return await self._run(lambda: list(self._account(account).retention.listing()))
+
+    async def open_retained(self, account: str, id_: str) -> IContent:
+        """Open one of these messages."""
+        return FileContent(self._threads, await self._run(self._account(account).retention.open, id_))
+
+    async def restore(self, account: str, folder: str, ids: Sequence[str]) -> int:
+        """Move files back into a folder."""
+        maildir = self._account(account)
+
+        def restore() -> int:
+            arrivals = maildir.retention.arrivals(ids, self._names)
+            return len(maildir.folder(folder).admit(arrivals)) if arrivals else 0
+
+        return await self._run(restore)
+
+    async def forget_retained(self, before: float) -> bool:
+        """Remove files, going on where the last call stopped."""
+        return await self._run(self._forget_some, before)
+
+    def _forget_some(self, before: float) -> bool:
+        if self._forgetting is None:
+            self._forgetting = forget_all(self._disk, self._root, before)
+        for _ in islice(self._forgetting, FORGOTTEN - 1):
+            pass
+        try:
+            next(self._forgetting)
+        except StopIteration:
+            self._forgetting = None
+            return False
+        return True
 
     # ------------------------------------------------------------ what is remembered
 
@@ -259,14 +339,6 @@ def _existing(maildir: MaildirRoot) -> MaildirRoot:
     if not maildir.exists():
         raise NoSuchAccount("no such account")
     return maildir
-
-
-def _is_stale(maildir: MaildirRoot, folder: str, cursor: str | None) -> bool:
-    """A folder that cannot be looked at is stale: the survey says what is the matter."""
-    try:
-        return maildir.folder(folder).is_stale(cursor)
-    except Exception:
-        return True
 
 
 def _write_all(draft: Draft, read_now: BlockingRead, size: int, received: int) -> Summary | None:

@@ -20,25 +20,25 @@ Landed = tuple[str, int | None] | None
 
 def transfer(
     source: MaildirFolder,
-    messages: Sequence[tuple[str, Flags, str]],
+    messages: Sequence[tuple[str, Flags, str, int]],
     target: MaildirFolder,
     move: bool,
     make_name: Callable[[], str],
 ) -> list[Landed]:
     """
-    Bring messages (base, flags, email id) from one folder to another, all or none of those that are there.
+    Bring messages (base, flags, email id, date) from one folder to another, all or none of those that are there.
 
     A message gets a new name even if it moves, since it may come back, and a UID is not given twice.
     """
     ours = source.is_as_surveyed()
-    arrivals = [_arrival(source, *message, move, make_name) for message in messages]
+    arrivals = [_arrival(source, base, flags, email_id, move, make_name) for base, flags, email_id, _ in messages]
     try:
         uids = iter(target.admit([arrival for arrival in arrivals if arrival is not None]))
     except KeyError:
         # It went between our asking and our taking it; the caller looks again.
         raise Outdated(source.directory)
     if move:
-        source.released([base for base, _, _ in messages], ours)
+        source.released([base for base, *_ in messages], ours)
     return [(arrival.base, next(uids)) if arrival is not None else None for arrival in arrivals]
 
 

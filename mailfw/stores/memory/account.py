@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 
 from twisted.logger import Logger
 
-from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox, OverQuota
+from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
 from mailfw.mail.mailbox import (
     FIRST_MAILBOXES,
     INBOX,
     CreateMailbox,
     DeleteMailbox,
+    Flags,
     MailboxEdit,
     MailboxInfo,
     Path,
@@ -19,7 +21,8 @@ from mailfw.mail.mailbox import (
     Role,
     Subscribe,
 )
-from mailfw.stores.memory.mailbox import Mailbox
+from mailfw.stores.memory.mailbox import Letter, Mailbox, Message
+from mailfw.stores.memory.retention import Retention
 
 log = Logger()
 
@@ -30,17 +33,20 @@ class Account:
     """
     The mailboxes of one user, found by id and by path, and the one modification sequence they share.
 
-    `make_validity` returns a UIDVALIDITY greater than any before.
+    `make_validity` returns a UIDVALIDITY greater than any before.  `octets` and `messages` are those of all mailboxes:
+    whoever adds or removes mail counts it.
     """
 
-    def __init__(self, make_validity: Callable[[], int], quota: int) -> None:
+    def __init__(self, make_validity: Callable[[], int], retains: bool) -> None:
         self.modseq = 0
         self.mailboxes: dict[str, Mailbox] = {}
         self.subscribed: set[Path] = set()
         self._paths: dict[Path, Mailbox] = {}
         self._watchers: dict[object, Notice] = {}
         self._make_validity = make_validity
-        self._quota = quota
+        self.octets = self.messages = 0
+        self.retention = Retention()
+        self._retains = retains
         for path, role in ((INBOX, None), *FIRST_MAILBOXES):
             self._create(path, role)
             self.subscribed.add(path)
@@ -61,10 +67,29 @@ class Account:
         """Return one of the mailboxes as it is now."""
         return mailbox.info(mailbox.path in self.subscribed)
 
-    def check_room(self, octets: int) -> None:
-        """Raise `OverQuota` where so many more octets do not fit."""
-        if self._quota and octets + sum(mailbox.size for mailbox in self.mailboxes.values()) > self._quota:
-            raise OverQuota("There is no room left in this account.")
+    # ------------------------------------------------------------ messages
+
+    def find(self, path: Path) -> Mailbox | None:
+        """Return the mailbox at a path."""
+        return self._paths.get(path)
+
+    def add(self, mailbox: Mailbox, letter: Letter, flags: Flags, modseq: int, token: str | None = None) -> Message:
+        """Put a letter at the end of a mailbox."""
+        self.octets += len(letter.octets)
+        self.messages += 1
+        return mailbox.add(letter, flags, modseq, token)
+
+    def remove(self, mailbox: Mailbox, messages: Sequence[Message], modseq: int) -> None:
+        """Take messages out of a mailbox."""
+        for message in messages:
+            mailbox.remove(message, modseq)
+            self.octets -= len(message.letter.octets)
+        self.messages -= len(messages)
+
+    def retain(self, mailbox: Mailbox, messages: Iterable[Message]) -> None:
+        """Keep messages that are removed for whoever wants them back, if that is wanted."""
+        if self._retains:
+            self.retention.keep(mailbox.path, messages, time.time())
 
     # ------------------------------------------------------------ the tree
 
@@ -116,6 +141,9 @@ class Account:
         self.next_modseq()
         mailbox = self._paths.pop(path)
         del self.mailboxes[mailbox.id]
+        self.octets -= mailbox.size
+        self.messages -= len(mailbox.messages)
+        self.retain(mailbox, mailbox.messages.values())
         return mailbox
 
     # ------------------------------------------------------------ watchers

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 from zope.interface import implementer
 
-from mailfw.interfaces import IContent, IMailStore
+from mailfw.interfaces import IContent, IMailStore, IQuotas
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import (
+    DELETED,
     Altered,
     Appended,
     Copied,
+    CreateMailbox,
     Expunged,
     FlagChange,
     Flags,
@@ -25,7 +27,10 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits
+from mailfw.mail.retained import Retained
 from mailfw.mail.summary import Summariser
+from mailfw.optional import IRetainedMail
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory.account import Account
 from mailfw.stores.memory.mailbox import Letter, Mailbox
@@ -36,17 +41,22 @@ PIECE = 2**16
 #: How many rows are handed out at once.
 BATCH = 500
 
+#: How many expunged messages are forgotten at once.
+FORGOTTEN = 1000
 
-@implementer(IMailStore)
+
+@implementer(IMailStore, IRetainedMail)
 class MemoryStore:
     """
     Keeps mail until the process ends.
 
-    `quota` is how many octets of mail an account may hold; 0 sets no limit.
+    `quotas` says what an account may hold, None that it may hold anything.  `retention` is for how many seconds
+    expunged mail can come back.
     """
 
-    def __init__(self, quota: int = 0) -> None:
-        self._quota = quota
+    def __init__(self, quotas: IQuotas | None = None, retention: float = 0) -> None:
+        self._quotas = quotas
+        self._retains = retention > 0
         self._accounts: dict[str, Account] = {}
         self._letters = itertools.count(1)
         self._last_validity = 0
@@ -56,7 +66,7 @@ class MemoryStore:
     async def open_account(self, account: str) -> None:
         """Make the account where it does not exist."""
         if account not in self._accounts:
-            self._accounts[account] = Account(self._make_validity, self._quota)
+            self._accounts[account] = Account(self._make_validity, self._retains)
 
     async def remove_account(self, account: str) -> None:
         """Destroy the account and all its mail."""
@@ -74,6 +84,12 @@ class MemoryStore:
     async def subscriptions(self, account: str) -> frozenset[Path]:
         """Return the subscribed paths."""
         return frozenset(self._account(account).subscribed)
+
+    async def quota(self, account: str) -> Quota:
+        """Return what the account keeps, and what it may."""
+        limits = await self._limits(account)
+        owner = self._account(account)
+        return Quota(owner.octets, owner.messages, limits.octets, limits.messages)
 
     async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
         """Change the tree."""
@@ -114,18 +130,16 @@ class MemoryStore:
         """Add messages, all or none: they are read first, and added when nothing can fail any more."""
         self._find(account, mailbox)
         letters = [await self._read(new) for new in messages]
+        limits = await self._limits(account)
         owner, box = self._find(account, mailbox)  # it may have been deleted while we read
-        owner.check_room(
-            sum(
-                len(letter.octets) for new, letter in zip(messages, letters, strict=True) if new.token not in box.tokens
-            )
-        )
+        new_ones = [letter for new, letter in zip(messages, letters, strict=True) if new.token not in box.tokens]
+        _check_room(owner, limits, new_ones)
         modseq, changed = owner.modseq + 1, False
         appended: list[Appended] = []
         for new, letter in zip(messages, letters, strict=True):
             kept = box.tokens.get(new.token) if new.token is not None else None
             if kept is None:
-                kept, changed = box.add(letter, new.flags, modseq, new.token), True
+                kept, changed = owner.add(box, letter, new.flags, modseq, new.token), True
             appended.append(Appended(kept.uid, kept.modseq, kept.letter.email_id))
         if changed:
             owner.modseq = modseq
@@ -157,18 +171,17 @@ class MemoryStore:
 
     async def copy(self, account: str, mailbox: str, uids: Sequence[int], to: str, move: bool = False) -> Copied:
         """Copy or move within the account; copies share the letter, and with it the date and email id."""
+        limits = NO_LIMITS if move else await self._limits(account)
         owner, box = self._find(account, mailbox)
         target = owner.mailbox(to)
         found = box.find(uids)
         if not found:
             return Copied(target.uid_validity, (), target.modseq)
-        if not move:
-            owner.check_room(sum(len(message.letter.octets) for message in found))
+        _check_room(owner, limits, [message.letter for message in found])
         modseq = owner.next_modseq()
-        pairs = tuple((old.uid, target.add(old.letter, old.flags, modseq).uid) for old in found)
+        pairs = tuple((old.uid, owner.add(target, old.letter, old.flags, modseq).uid) for old in found)
         if move:
-            for message in found:
-                box.remove(message, modseq)
+            owner.remove(box, found, modseq)
         owner.notify([target, box] if move else [target])
         return Copied(target.uid_validity, pairs, modseq)
 
@@ -177,15 +190,53 @@ class MemoryStore:
         owner, box = self._find(account, mailbox)
         doomed = box.with_deleted(uids)
         if doomed:
-            modseq = owner.next_modseq()
-            for message in doomed:
-                box.remove(message, modseq)
+            owner.remove(box, doomed, owner.next_modseq())
+            owner.retain(box, doomed)
             owner.notify([box])
         return Expunged(tuple(message.uid for message in doomed), box.modseq)
 
     async def watch(self, account: str, notice: Callable[[str, int], None]) -> Callable[[], None]:
         """Call `notice` after each change, before the method that made it returns."""
         return self._account(account).watch(notice)
+
+    # ------------------------------------------------------------ what was expunged
+
+    async def retained(self, account: str) -> AsyncIterator[list[Retained]]:
+        """Iterate over what can come back."""
+        found = [kept.described(id_) for id_, kept in self._account(account).retention.kept.items()]
+        for start in range(0, len(found), BATCH):
+            yield found[start : start + BATCH]
+
+    async def retained_content(self, account: str, id_: str) -> IContent | None:
+        """Open one of these messages."""
+        kept = self._account(account).retention.kept.get(id_)
+        return None if kept is None else KeptContent(kept.letter.octets)
+
+    async def undelete(self, account: str, ids: Collection[str]) -> int:
+        """Put messages back."""
+        limits = await self._limits(account)
+        owner = self._account(account)
+        back = {id_: kept for id_, kept in owner.retention.kept.items() if id_ in ids}
+        _check_room(owner, limits, [kept.letter for kept in back.values()])
+        for path in {kept.path for kept in back.values()} - {box.path for box in owner.mailboxes.values()}:
+            owner.edit(CreateMailbox(path))
+        modseq = owner.next_modseq()
+        changed: dict[str, Mailbox] = {}
+        for id_, kept in back.items():
+            box = owner.find(kept.path)
+            assert box is not None
+            owner.add(box, kept.letter, kept.flags - {DELETED}, modseq)
+            changed[box.id] = box
+            del owner.retention.kept[id_]
+        owner.notify(changed.values())
+        return len(back)
+
+    async def forget_retained(self, before: float) -> bool:
+        """Forget some of what is too old."""
+        left = FORGOTTEN
+        for owner in self._accounts.values():
+            left -= owner.retention.forget(before, left)
+        return not left
 
     async def close(self) -> None:
         """Do nothing: there are no files and no threads."""
@@ -201,6 +252,9 @@ class MemoryStore:
     def _find(self, account: str, mailbox: str) -> tuple[Account, Mailbox]:
         owner = self._account(account)
         return owner, owner.mailbox(mailbox)
+
+    async def _limits(self, account: str) -> QuotaLimits:
+        return await self._quotas.limits(account) if self._quotas is not None else NO_LIMITS
 
     def _make_validity(self) -> int:
         # RFC 3501 section 2.3.1.1 suggests the time of creation; two mailboxes of one second differ all the same.
@@ -220,6 +274,11 @@ class MemoryStore:
             new.summary or summariser.finish(),
             int(time.time()) if new.received is None else new.received,
         )
+
+
+def _check_room(owner: Account, limits: QuotaLimits, letters: Sequence[Letter]) -> None:
+    """Raise `OverQuota` where letters do not fit into an account."""
+    limits.room(owner.octets, owner.messages).check(sum(len(letter.octets) for letter in letters), len(letters))
 
 
 def combine(old: Flags, change: FlagChange, flags: Flags) -> Flags:

@@ -134,6 +134,15 @@ class ChangeCases(StoreFixture):
         expected = {uid: frozenset({word}) for uid, word in zip(uids, words, strict=True)}
         self.assertEqual(await self.flags(), {**expected, uids[0]: frozenset(words)})
 
+    async def test_flags_removed_after_a_restart(self) -> None:
+        """The first change after a restart may be that a message loses all its flags, and they stay lost."""
+        [uid] = await self.add(1, {SEEN, "$Label"})
+        await self.reopen()
+        await self.alter([uid], FlagChange.REMOVE, SEEN, "$Label")
+        await self.add(1, {"$Label"})
+        await self.reopen()
+        self.assertEqual((await self.flags())[uid], NO_FLAGS)
+
     async def test_keywords_outlive_a_restart(self) -> None:
         """System flags and 40 keywords are there when the store is opened again."""
         words = [*KEYWORDS, *(f"$Keyword-{number}" for number in range(40))]

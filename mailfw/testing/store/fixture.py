@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.testing.contents import PLAIN, MemoryContent
+from mailfw.testing.store.making import Maker, find
 
 if TYPE_CHECKING:  # the contract is mixed into a TestCase, and mypy has to know its assertions
     from twisted.trial.unittest import TestCase as Case
@@ -56,11 +58,19 @@ async def read_all(content: IContent, piece: int = 2**16) -> bytes:
 class StoreFixture(Case):
     """Opens the store and Ann's account for each test, and closes the store after it."""
 
-    #: How many messages the larger of two mailboxes has where the cost of one message is compared.
-    many = 5000
-    #: How many random histories are tried, and of how many steps.
+    #: What the configuration would say to have this store, or the dotted path of its factory.  With it, crashes are
+    #: tried, in a process of their own, and `make_store` need not be overridden.
+    spec = ""
+    #: How many messages the smaller and the larger of two mailboxes have where the cost of one message is compared.
+    few, many = 500, 5000
+    #: How many random histories are tried, and of how many steps; the same ones for the same `seed`.
     histories = 25
     history_steps = 30
+    seed = 0
+    #: How often a process that works on the store is killed; and whether a call with several messages that it had not
+    #: acknowledged must then be done whole or not at all, which stores with a file for each message cannot promise.
+    crashes = 8
+    whole_calls = False
     #: How long, in seconds, a notice is waited for.
     patience = 5.0
 
@@ -68,17 +78,32 @@ class StoreFixture(Case):
     inbox: str
 
     def make_store(self) -> IMailStore | Awaitable[IMailStore]:
-        """Return a new, empty store; `mktemp` makes it a directory.  Yours to override."""
-        raise self.failureException("make_store() has to return the store to try")
+        """Return a new, empty store; `mktemp` makes it a directory.  Yours to override where there is no `spec`."""
+        if not self.spec:
+            raise self.failureException("make_store() has to return the store to try")
+        self.maker = self.new_maker()
+        return self.maker.make_store()
+
+    def new_maker(self) -> Maker:
+        """Return what makes stores by `spec` in a new directory."""
+        return Maker(find("store", self.spec), FilePath(self.mktemp()))
 
     async def reopen_store(self, store: IMailStore) -> IMailStore:
         """Close the store and open it again, with what it kept.  Yours to override where it keeps anything."""
-        raise SkipTest("this store keeps nothing when it is closed: there is no reopen_store()")
+        if not self.can_reopen:
+            raise SkipTest("this store keeps nothing when it is closed")
+        await store.close()
+        return self.maker.make_store()
 
     @property
     def can_reopen(self) -> bool:
-        """Whether `reopen_store` has been overridden."""
-        return type(self).reopen_store is not StoreFixture.reopen_store
+        """Whether `reopen_store` has been overridden, or `spec` says where a store keeps its mail."""
+        overridden = type(self).reopen_store is not StoreFixture.reopen_store
+        return overridden or (bool(self.spec) and Maker.keeps_mail(find("store", self.spec)))
+
+    def note(self, line: str) -> None:
+        """Say what has been measured; the report card shows it."""
+        self.notes = (*getattr(self, "notes", ()), line)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits what setUp returns
         """Make the store and an account in it."""

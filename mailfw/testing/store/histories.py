@@ -298,7 +298,7 @@ class HistoryCases(StoreFixture):
 
     async def test_random_histories(self) -> None:
         """Appends, flags, copies, moves, expunges, renames, deletes and restarts in any order."""
-        for seed in range(self.histories):
+        for seed in range(self.seed, self.seed + self.histories):
             chance = random.Random(seed)  # noqa: S311  # no secret: the same histories every time
             steps = [_step(chance) for _ in range(self.history_steps)]
             error = await self._live(steps)

@@ -1,0 +1,305 @@
+"""
+What the keeper does for one worker: its side of every call.
+
+All that a worker has open here ends with its connection: drafts, messages, lists and watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import classImplements
+
+from mailfw.cluster.carried import PIECE, Behind, Carried, Held, Inline, Opened
+from mailfw.cluster.codec import Malformed
+from mailfw.interfaces import IContent, IDraft, IMailStore
+from mailfw.mail.content import Content, Octets, Prefixed
+from mailfw.mail.mailbox import (
+    Altered,
+    Appended,
+    Copied,
+    Expunged,
+    FlagChange,
+    MailboxEdit,
+    MailboxInfo,
+    NewMessage,
+    Row,
+    Snapshot,
+    Want,
+)
+from mailfw.mail.quota import Quota
+from mailfw.mail.summary import Summary
+from mailfw.optional import IManyContents
+
+log = Logger()
+
+classImplements(Octets, IContent)  # `mail` knows no interfaces
+classImplements(Prefixed, IContent)
+
+#: Octets of messages in one answer, where many are opened.
+_AT_ONCE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewParcel:
+    """`NewMessage` on its way."""
+
+    content: Carried
+    flags: frozenset[str]
+    received: int | None
+    token: str | None
+    summary: Summary | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Some rows; `number` is how to ask for more, 0 where there are none."""
+
+    rows: list[Row]
+    number: int
+
+
+class Holdings:
+    """What one worker has open here, by number: each with how it is closed."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._held: dict[int, tuple[Any, Callable[[], Awaitable[Any]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> int:
+        """Keep something, and return its number."""
+        self._last += 1
+        self._held[self._last] = thing, close
+        return self._last
+
+    def get(self, number: int) -> Any:
+        """Return what has a number.  Raises `Malformed`."""
+        try:
+            return self._held[number][0]
+        except KeyError:
+            raise Malformed(f"there is nothing with the number {number}")
+
+    def let_go(self, number: int) -> None:
+        """Close it; nothing happens where it is closed."""
+        _, close = self._held.pop(number, (None, None))
+        if close is not None:
+            Deferred.fromCoroutine(_close(close))
+
+    def clear(self) -> None:
+        """Close everything."""
+        for number in list(self._held):
+            self.let_go(number)
+
+
+async def _close(close: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        await close()
+    except Exception:
+        log.failure("What a worker had open could not be closed")
+
+
+class StoreDesk:
+    """
+    Answers for the store.
+
+    `open_draft` makes room for what is too large to travel in one piece; `tell` sends news to the worker.
+    """
+
+    def __init__(
+        self, store: IMailStore, open_draft: Callable[[int], Awaitable[IDraft]], tell: Callable[..., None]
+    ) -> None:
+        self._store = store
+        self._make_draft = open_draft
+        self._tell = tell
+        self.holdings = Holdings()
+        self._watches: dict[int, Callable[[], None]] = {}
+        self._is_open = True
+
+    def leave(self) -> None:
+        """Close all that the worker had open."""
+        self._is_open = False
+        self.holdings.clear()
+        for stop in self._watches.values():
+            stop()
+        self._watches.clear()
+
+    def listeners(self) -> dict[str, Callable[..., None]]:
+        """Return what hears the worker's news."""
+        return {"let_go": self.holdings.let_go, "unwatch": self.unwatch}
+
+    # ------------------------------------------------------------ contents
+
+    async def open_draft(self, size_hint: int) -> int:
+        """Make room for a message."""
+        draft = await self._make_draft(size_hint)
+        return self._hold(draft, draft.close)
+
+    def _hold(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> int:
+        number = self.holdings.add(thing, close)
+        if not self._is_open:
+            self.holdings.let_go(number)
+        return number
+
+    async def write(self, number: int, octets: bytes) -> None:
+        """Append to a draft."""
+        draft: IDraft = self.holdings.get(number)
+        await draft.write(octets)
+
+    async def read(self, number: int, offset: int, length: int) -> bytes:
+        """Read from a message or draft."""
+        content: IContent = self.holdings.get(number)
+        return await content.read(offset, length)
+
+    def _content(self, carried: Carried) -> IContent:
+        found: Content
+        match carried:
+            case Inline(octets):
+                found = Octets(octets)
+            case Held(number):
+                found = self.holdings.get(number)
+            case Behind(prefix, number, start):
+                found = Prefixed(prefix, self.holdings.get(number), start)
+        return cast("IContent", found)
+
+    async def _opened(self, content: IContent) -> Opened:
+        if content.size > PIECE:
+            return Opened(content.size, None, self._hold(content, content.close))
+        try:
+            return Opened(content.size, await content.read(0, content.size))
+        finally:
+            await content.close()
+
+    # ------------------------------------------------------------ the store
+
+    async def open_account(self, account: str) -> None:
+        """Make sure the account exists."""
+        await self._store.open_account(account)
+
+    async def remove_account(self, account: str) -> None:
+        """Destroy the account."""
+        await self._store.remove_account(account)
+
+    async def mailboxes(self, account: str) -> list[MailboxInfo]:
+        """Return every mailbox."""
+        return await self._store.mailboxes(account)
+
+    async def subscriptions(self, account: str) -> frozenset[tuple[str, ...]]:
+        """Return the subscribed paths."""
+        return await self._store.subscriptions(account)
+
+    async def quota(self, account: str) -> Quota:
+        """Return what the account keeps."""
+        return await self._store.quota(account)
+
+    async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
+        """Change the tree."""
+        await self._store.edit_mailbox(account, edit)
+
+    async def mailbox(self, account: str, mailbox: str) -> MailboxInfo:
+        """Return one mailbox."""
+        return await self._store.mailbox(account, mailbox)
+
+    async def claim_recent(self, account: str, mailbox: str) -> int:
+        """Claim what is \\Recent."""
+        return await self._store.claim_recent(account, mailbox)
+
+    async def snapshot(self, account: str, mailbox: str, since: int) -> Snapshot:
+        """Return what changed."""
+        return await self._store.snapshot(account, mailbox, since)
+
+    async def rows(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> RowBatch:
+        """Return the first rows."""
+        batches: Any = self._store.rows(account, mailbox, uids, want)
+        return await self._batch(batches, self._hold(batches, batches.aclose))
+
+    async def more_rows(self, number: int) -> RowBatch:
+        """Return the next rows."""
+        return await self._batch(self.holdings.get(number), number)
+
+    async def _batch(self, batches: AsyncIterator[list[Row]], number: int) -> RowBatch:
+        try:
+            rows = await anext(batches, None)
+        except BaseException:
+            self.holdings.let_go(number)
+            raise
+        if rows is None:
+            self.holdings.let_go(number)
+            return RowBatch([], 0)
+        return RowBatch(list(rows), number)
+
+    async def content(self, account: str, mailbox: str, uid: int) -> Opened | None:
+        """Open one message."""
+        content = await self._store.content(account, mailbox, uid)
+        return None if content is None else await self._opened(content)
+
+    async def contents(self, account: str, mailbox: str, uids: Sequence[int]) -> tuple[int, list[tuple[int, Opened]]]:
+        """Open messages until they are enough for one answer; how many of `uids` that covers, and the messages."""
+        found: list[tuple[int, Opened]] = []
+        size = 0
+        if IManyContents.providedBy(self._store):
+            many: Any = self._store
+            batches = many.contents(account, mailbox, uids)
+            try:
+                async for batch in batches:
+                    for uid, content in batch:
+                        found.append((uid, await self._opened(content)))
+                        size += content.size
+                    if size > _AT_ONCE:
+                        return list(uids).index(found[-1][0]) + 1, found
+            finally:
+                await batches.aclose()
+            return len(uids), found
+        for done, uid in enumerate(uids, 1):
+            opened = await self.content(account, mailbox, uid)
+            if opened is not None:
+                found.append((uid, opened))
+                size += opened.size
+            if size > _AT_ONCE:
+                return done, found
+        return len(uids), found
+
+    async def append(self, account: str, mailbox: str, messages: list[NewParcel]) -> list[Appended]:
+        """Add messages."""
+        new = [NewMessage(self._content(m.content), m.flags, m.received, m.token, m.summary) for m in messages]
+        return await self._store.append(account, mailbox, new)
+
+    async def alter(
+        self,
+        account: str,
+        mailbox: str,
+        uids: Sequence[int],
+        change: FlagChange,
+        flags: frozenset[str],
+        unchanged_since: int | None,
+    ) -> Altered:
+        """Change flags."""
+        return await self._store.alter(account, mailbox, uids, change, flags, unchanged_since)
+
+    async def copy(self, account: str, mailbox: str, uids: Sequence[int], to: str, move: bool) -> Copied:
+        """Copy or move."""
+        return await self._store.copy(account, mailbox, uids, to, move)
+
+    async def expunge(self, account: str, mailbox: str, uids: Sequence[int] | None) -> Expunged:
+        """Remove what has \\Deleted."""
+        return await self._store.expunge(account, mailbox, uids)
+
+    async def watch(self, account: str, number: int) -> None:
+        """Send news of an account under this number."""
+        stop = await self._store.watch(account, lambda mailbox, modseq: self._tell("notice", number, mailbox, modseq))
+        if self._is_open and number not in self._watches:
+            self._watches[number] = stop
+        else:
+            stop()
+
+    def unwatch(self, number: int) -> None:
+        """Send no more of them."""
+        stop = self._watches.pop(number, None)
+        if stop is not None:
+            stop()

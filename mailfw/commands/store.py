@@ -1,0 +1,58 @@
+"""``mailfw store``: what is kept beside the mail itself."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from mailfw.commands.bar import Bar
+from mailfw.commands.connection import remark
+from mailfw.commands.moving import chosen, with_stock
+from mailfw.commands.refusal import CommandRefused
+
+if TYPE_CHECKING:
+    from mailfw.service.stock import Stock
+
+
+def add_parsers(families: Any) -> None:
+    """Add this family to the command line."""
+    family = families.add_parser("store", help="look after the store")
+    verbs = family.add_subparsers(metavar="VERB", required=True)
+    rebuilding = verbs.add_parser("rebuild", help="make the index anew from the files")
+    rebuilding.add_argument("accounts", metavar="ACCOUNT", nargs="*", help="an account, or several")
+    rebuilding.add_argument("--all", action="store_true", help="every account")
+    rebuilding.set_defaults(run=rebuild)
+
+
+def rebuild(given: argparse.Namespace) -> int:
+    """Make indexes anew."""
+
+    async def work(opened: Stock) -> int:
+        from mailfw.mail.failure import NoSuchAccount
+        from mailfw.optional import IRebuildable
+
+        if not IRebuildable.providedBy(opened.store):
+            raise CommandRefused(f"the store {opened.kind} has no index apart from the mail itself")
+        for account in chosen(given, opened):
+            try:
+                await _rebuild(opened, account)
+            except NoSuchAccount:
+                if not given.all:
+                    raise
+                remark(f"{account} has never had mail")
+        return 0
+
+    return with_stock(given, work)
+
+
+async def _rebuild(opened: Stock, account: str) -> None:
+    from mailfw.optional import IRebuildable
+
+    bar = Bar()
+    bar.begin(account, 0)
+    try:
+        await IRebuildable(opened.store).rebuild(account, lambda messages: bar.advance(messages, 0))
+    finally:
+        bar.end()
+    boxes = await opened.store.mailboxes(account)
+    print(f"{account}: {len(boxes)} mailboxes, {sum(box.messages for box in boxes)} messages", flush=True)

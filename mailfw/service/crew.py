@@ -1,0 +1,159 @@
+"""The workers of a server, seen from the process that keeps: what they are told, and how they are replaced."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from mailfw import __version__
+from mailfw.cluster.keeper import Keeper
+from mailfw.cluster.workers import Program, SharedPort, Workers
+from mailfw.configuration import Configuration, ConfigurationRefused
+from mailfw.configuration.choices import Choices, read
+from mailfw.plugins import PluginRefused
+from mailfw.service.assembly import Assembly
+from mailfw.service.judges import counts, policy_names, site_of
+
+log = Logger()
+
+#: What workers read anew; all else is the keeper's, and changes when the server is started again.
+THEIRS = frozenset({"tls", "auth", "policy", "limits", "trust", "extensions", "mechanisms", "allow_plaintext_auth"})
+
+
+class Crew:
+    """
+    `count` workers, none for 0.
+
+    `file`, `settings` and `auth` are what the command line says, and each worker is told.
+    """
+
+    def __init__(self, count: int, file: Path | None, settings: Sequence[str], auth: Sequence[str]) -> None:
+        self.count = count
+        self._file = file.absolute() if file else None
+        self._settings = list(settings)
+        self._auth = list(auth)
+        self._workers: Workers | None = None
+        self._keeper: Keeper | None = None
+        self._assembly: Assembly
+        self._configuration: Configuration
+        self._reactor: Any
+        self._reloading = False
+        self._signals_before: dict[signal.Signals, Any] = {}
+
+    def connections(self) -> dict[str, int]:
+        """Return how many there are now, by service."""
+        return self._keeper.register.totals() if self._keeper is not None else {}
+
+    async def start(
+        self,
+        assembly: Assembly,
+        ports: Sequence[SharedPort],
+        configuration: Configuration,
+        choices: Choices,
+        reactor: Any,
+        upgrade: Callable[[], None],
+    ) -> None:
+        """Start the workers, and call `upgrade` when SIGUSR2 comes; when this returns they take connections."""
+        self._assembly, self._configuration, self._reactor = assembly, configuration, reactor
+        self._keeper = Keeper(
+            store=assembly.store,
+            custody=assembly.post.custody,
+            etrn=assembly.post.etrn,
+            policies=dict(assembly.judges.counting),
+            reactor=reactor,
+        )
+        self._workers = Workers(
+            count=self.count,
+            ports=ports,
+            keeper=self._keeper,
+            program=self._program,
+            reactor=reactor,
+            on_hopeless=self._give_up,
+        )
+        self._signals_before = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGUSR2)}
+        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self.reload))
+        signal.signal(signal.SIGUSR2, lambda *_: reactor.callFromThread(self._upgrade, upgrade))
+        await self._workers.start()
+
+    def _program(self) -> Program:
+        """Return what a worker is, now; the data directory may have been named relative to ours."""
+        orders = {
+            "version": __version__,
+            "file": str(self._file) if self._file else None,
+            "settings": [*self._settings, f"data={json.dumps(str(self._configuration.data.absolute()))}"],
+            "auth": self._auth,
+            "count": self.count,
+            "clock": self._assembly.post.queue.seconds(),
+        }
+        return Program((sys.executable, "-m", "mailfw.service.worker"), orders)
+
+    def _give_up(self) -> None:
+        log.critical("mailfw cannot start: its workers end before they are ready, and have said above why")
+        self._reactor.stop()
+
+    # ------------------------------------------------------------ another configuration
+
+    def reload(self) -> None:
+        """Replace the workers by such as know the configuration and the program as they are now."""
+        if self._reloading or self._workers is None:
+            return
+        self._reloading = True
+        done = Deferred.fromCoroutine(self._reload(self._workers))
+        done.addErrback(lambda why: log.failure("The configuration could not be read again", why))
+        done.addBoth(self._reloaded)
+
+    def _reloaded(self, result: object) -> None:
+        self._reloading = False
+
+    async def _reload(self, workers: Workers) -> None:
+        try:
+            _, configuration, choices = read(self._file, self._settings)
+            self._add_policies(configuration, choices)
+        except (ConfigurationRefused, PluginRefused) as reason:
+            log.error("The configuration stays as it was: {reason}", reason=str(reason))
+            return
+        if await workers.replace():
+            log.info("The configuration has been read again; {pending}", pending=self._pending(configuration))
+        else:
+            log.error("The configuration stays as it was: workers cannot start with the new one")
+
+    def _pending(self, configuration: Configuration) -> str:
+        """Return what of the new configuration waits for the next start."""
+        waits = [
+            each.name
+            for each in fields(configuration)
+            if each.name not in THEIRS and getattr(configuration, each.name) != getattr(self._configuration, each.name)
+        ]
+        return f"what has changed of {', '.join(waits)} needs a new start" if waits else "all of it holds"
+
+    def _upgrade(self, upgrade: Callable[[], None]) -> None:
+        """Give way to the program as it is now, unless it could not start with the configuration as that is now."""
+        try:
+            read(self._file, self._settings)
+        except ConfigurationRefused as reason:
+            log.error("mailfw goes on as it is: {reason}", reason=str(reason))
+            return
+        upgrade()
+
+    def _add_policies(self, configuration: Configuration, choices: Choices) -> None:
+        """Make the policies that count for new workers; those that were there go on counting."""
+        assert self._keeper is not None
+        site = site_of(configuration, self._reactor)
+        for name, (_, recipe) in zip(policy_names(choices), choices.policy, strict=True):
+            if counts(recipe) and name not in self._keeper.policies:
+                self._keeper.policies[name] = recipe.make(site=site)
+
+    async def stop(self) -> None:
+        """Have all workers end."""
+        if self._workers is not None:
+            for each, before in self._signals_before.items():
+                signal.signal(each, before or signal.SIG_DFL)
+            await self._workers.stop()

@@ -1,0 +1,290 @@
+"""
+A worker: ``python -m mailfw.service.worker``, started by a server with a connection to it as descriptor 3.
+
+It is told which configuration to read and where to listen, and speaks with clients; whatever is kept, the server keeps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.cred.strcred import makeChecker
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner
+
+from mailfw import __version__
+from mailfw.accounts.names import default_domain
+from mailfw.accounts.portal import build_portal
+from mailfw.accounts.realm import MailRealm
+from mailfw.accounts.secret import LastingSecret
+from mailfw.cluster.channel import Asking
+from mailfw.cluster.counters import Counters
+from mailfw.cluster.custody import RemoteCustody, RemoteLocks, RemotePolicy, questions_of
+from mailfw.cluster.keeper import WorkerDesk
+from mailfw.cluster.store import RemoteStore, Watches
+from mailfw.configuration import Configuration, ConfigurationRefused
+from mailfw.configuration.choices import Choices, read
+from mailfw.interfaces import IDeliveryPolicy
+from mailfw.plugins import PluginRefused, Recipe, with_octets
+from mailfw.queue.steady import steady_from
+from mailfw.service.assembly import behind_tls, login_attempts
+from mailfw.service.first_start import configured_certificates, own_pair
+from mailfw.service.judges import make_judges, site_of
+from mailfw.service.post import make_intake
+from mailfw.service.server import raise_file_limit, rest_collector
+from mailfw.service.sessions import Parts, make_sessions
+from mailfw.smtp.factory import Load
+from mailfw.tls.certificates import CertificateRefused, Certificates
+from mailfw.wire.protocol import SessionFactory
+
+log = Logger()
+
+#: The descriptor of the connection to the keeper.
+KEEPER = 3
+#: Seconds between two looks whether a retired worker has connections left.
+_LOOK = 0.5
+#: Seconds for which a worker that has more connections than others takes none, and how often in a row.
+_PAUSE, _PAUSES = 0.1, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the keeper tells a new worker; `ports` are services, descriptors and address families."""
+
+    version: str
+    number: int
+    count: int
+    clock: float
+    file: str | None
+    settings: Sequence[str]
+    auth: Sequence[str]
+    ports: Sequence[tuple[str, int, int]]
+
+
+class CannotWork(Exception):
+    """The orders cannot be followed; the text says why."""
+
+
+class WorkerProcess:
+    """One worker, from its first word to its end."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._watches = Watches()
+        self._counters: Counters | None = None
+        self._sessions: dict[str, SessionFactory] = {}
+        self._ports: list[Any] = []
+        self._certificates: Certificates | None = None
+        self._early: list[tuple[str, tuple[Any, ...]]] = []
+        self._look: LoopingCall | None = None
+        self._others = 0
+        self._pauses = 0
+        self._is_ending = False
+        listeners: dict[str, Callable[..., None]] = {
+            "orders": self._hear_orders,
+            "retire": self._retire,
+            "notice": self._watches.hear,
+            "connections": partial(self._count, "connections"),
+            "counted": partial(self._count, "counted"),
+        }
+        self._asking = Asking(WorkerDesk, listeners, self._lost)
+        self.failed = False
+
+    def run(self) -> int:
+        """Work until asked to end; return the exit code."""
+        observer: Any = self._observe
+        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the keeper hears, whoever else does
+        factory: Any = Factory.forProtocol(lambda: self._asking)
+        factory.noisy = False
+        self._reactor.adoptStreamConnection(KEEPER, socket.AF_UNIX, factory)
+        os.close(KEEPER)
+        self._reactor.addSystemEventTrigger("before", "shutdown", self._close)
+        self._reactor.run()
+        return int(self.failed)
+
+    def _observe(self, event: LogEvent) -> None:
+        """Have the keeper log what we log."""
+        text = formatEvent(event)
+        if "log_failure" in event:
+            text += "\n" + event["log_failure"].getTraceback()
+        level: Any = event.get("log_level", LogLevel.info)
+        if not text or event.get("log_namespace") == "log_legacy":
+            return
+        self._reactor.callFromThread(self._tell_log, level.name, str(event.get("log_namespace", "-")), text)
+
+    def _tell_log(self, *said: str) -> None:
+        if self._asking.is_connected:
+            self._asking.tell("log", *said)
+
+    def _lost(self) -> None:
+        """The keeper is gone, and with it all that mail could be left with."""
+        with contextlib.suppress(Exception):
+            self._reactor.stop()
+
+    # ------------------------------------------------------------ orders
+
+    def _hear_orders(self, said: dict[str, Any]) -> None:
+        try:
+            self._follow(Orders(**said))
+        except (CannotWork, ConfigurationRefused, PluginRefused, CertificateRefused) as reason:
+            log.critical("A worker cannot start: {reason}", reason=str(reason))
+            self._fail()
+        except Exception:
+            log.failure("A worker cannot start")
+            self._fail()
+
+    def _fail(self) -> None:
+        self.failed = True
+        # After what was logged has left.
+        self._reactor.callLater(0.2, self._lost)
+
+    def _follow(self, orders: Orders) -> None:
+        if orders.version != __version__:
+            raise CannotWork(f"this is mailfw {__version__}, and the server is {orders.version}: start it again")
+        raise_file_limit()
+        _, configuration, choices = read(Path(orders.file) if orders.file else None, orders.settings)
+        parts = self._parts(configuration, choices, orders)
+        self._sessions = make_sessions(parts)
+        for service, descriptor, family in orders.ports:
+            factory = behind_tls(parts, service, self._sessions[service])
+            self._ports.append(self._reactor.adoptStreamPort(descriptor, family, factory))
+            os.close(descriptor)
+        assert self._counters is not None
+        self._others, self._counters.arrived = orders.count - 1, self._give_way
+        rest_collector()
+        self._asking.tell("ready")
+
+    def _give_way(self) -> None:
+        """
+        Let others take the next connections when we have more: the system wakes whom it likes, mostly the same.
+
+        If they do not come, we go on all the same.
+        """
+        assert self._counters is not None
+        if not self._pauses and self._look is None and self._counters.has_more_than_others(self._others):
+            self._stop_listening()
+            self._wait()
+
+    def _wait(self) -> None:
+        self._pauses += 1
+        self._reactor.callLater(_PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        assert self._counters is not None
+        if self._look is not None or self._is_ending:
+            return
+        if self._pauses < _PAUSES and self._counters.has_more_than_others(self._others):
+            self._wait()
+            return
+        self._pauses = 0
+        for port in self._ports:
+            port.startReading()
+
+    def _parts(self, configuration: Configuration, choices: Choices, orders: Orders) -> Parts:
+        limits = configuration.limits
+        site = site_of(configuration, self._reactor)
+        custody = RemoteCustody(self._asking)
+        checkers = [with_octets(makeChecker(each)) for each in orders.auth]
+        judges = make_judges(configuration, choices, site, checkers, self._policy)
+        secret = LastingSecret(site.data / "scram.secret", self._reactor)
+        realm = MailRealm(RemoteStore(self._asking, self._watches))
+        portal = build_portal(realm, judges.checkers, default_domain(site), judges.accounts, secret.value)
+        self._certificates = _certificates(configuration)
+        self._certificates.watch(self._reactor)
+        self._counters = counters = Counters(
+            login_attempts(configuration, site), (limits.errors_per_minute, 60.0), self._reactor, self._asking.tell
+        )
+        for kind, said in self._early:
+            self._count(kind, *said)
+        return Parts(
+            configuration,
+            self._certificates,
+            portal,
+            judges,
+            make_intake(configuration, site, judges, custody, steady_from(orders.clock)),
+            custody.etrn,
+            RemoteLocks(self._asking),
+            counters.attempts,
+            Load(_share(limits.messages_in_flight, orders.count), _share(limits.octets_in_flight, orders.count)),
+            counters.mistakes,
+            self._reactor,
+            counters.elsewhere,
+        )
+
+    def _policy(self, name: str, recipe: Recipe) -> IDeliveryPolicy:
+        return RemotePolicy(self._asking, name, questions_of(recipe.factory))
+
+    def _count(self, kind: str, *said: Any) -> None:
+        """Hear what others count; before there is anybody to count, remember it."""
+        if self._counters is None:
+            self._early.append((kind, said))
+        elif kind == "connections":
+            self._counters.hear_connections(*said)
+        else:
+            self._counters.hear_counted(*said)
+
+    # ------------------------------------------------------------ the end
+
+    def _retire(self) -> None:
+        """Take no more connections, and end with the last."""
+        self._stop_listening()
+        if self._look is None:
+            self._look = LoopingCall(self._end_if_last)
+            self._look.clock = self._reactor
+            self._look.start(_LOOK)
+
+    def _end_if_last(self) -> None:
+        if not any(factory.connections for factory in self._sessions.values()):
+            self._lost()
+
+    def _stop_listening(self) -> None:
+        """Accept no more; the sockets themselves, and the names of those that have one, are the keeper's."""
+        for port in self._ports:
+            port.stopReading()
+
+    def _close(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        self._is_ending = True
+        self._stop_listening()
+        if self._certificates is not None:
+            self._certificates.stop()
+        sessions = [Deferred.fromCoroutine(each.shut_down()) for each in self._sessions.values()]
+        await DeferredList(sessions, consumeErrors=True)
+
+
+def _share(limit: int, count: int) -> int:
+    """Return a worker's part of a limit; 0 stays none."""
+    return max(1, limit // count) if limit else 0
+
+
+def _certificates(configuration: Configuration) -> Certificates:
+    found = configured_certificates(configuration)
+    if found is not None:
+        return found
+    return Certificates(
+        configuration.hostname, own_pair(configuration), authorities=configuration.tls.client_authorities
+    )
+
+
+def main() -> int:
+    """Work in this process."""
+    from twisted.internet import reactor
+
+    return WorkerProcess(reactor).run()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

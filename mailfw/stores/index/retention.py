@@ -1,0 +1,79 @@
+"""Putting expunged messages back."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from zope.interface import Interface
+
+from mailfw.interfaces import IContent
+from mailfw.mail.failure import NoSuchMailbox
+from mailfw.mail.mailbox import CreateMailbox, Path
+from mailfw.mail.retained import Retained
+from mailfw.stores.index import tree
+from mailfw.stores.index.account import ATTEMPTS, Account
+from mailfw.stores.index.ledger import Outdated
+from mailfw.stores.index.mailbox import Mailbox
+
+# ruff: noqa: N805 -- methods of an Interface have no self
+
+
+class IRetainingSource(Interface):
+    """What a source with a ledger may offer besides: what it drops can come back."""
+
+    async def retained(account: str) -> list[Retained]:
+        """Return what is kept."""
+
+    async def open_retained(account: str, id_: str) -> IContent:
+        """Open one of these messages.  Raises `KeyError`."""
+
+    async def restore(account: str, folder: str, ids: Sequence[str]) -> int:
+        """
+        Put messages into a folder, all or none of those that are kept still, with new UIDs; return how many.
+
+        Raises `Outdated`.  Never overlaps with what else adds to the account.
+        """
+
+    async def forget_retained(before: float) -> bool:
+        """As `IRetainedMail.forget_retained`."""
+
+
+async def undelete(account: Account, ids: Collection[str]) -> int:
+    """Put messages back where they were; `account.source` provides `IRetainingSource`."""
+    wanted: dict[Path, list[Retained]] = defaultdict(list)
+    for each in await _source(account).retained(account.name):
+        if each.id in ids:
+            wanted[each.path].append(each)
+    sizes = [each.size for group in wanted.values() for each in group]
+    (await account.room()).check(sum(sizes), len(sizes))
+    return sum([await _restore(account, path, [each.id for each in group]) for path, group in wanted.items()])
+
+
+def _source(account: Account) -> IRetainingSource:
+    return IRetainingSource(account.source)
+
+
+async def _restore(account: Account, path: Path, ids: Sequence[str]) -> int:
+    box = await _place(account, path)
+    async with account.changing(box):
+        await account.ready(box)
+        for _ in range(ATTEMPTS):
+            try:
+                found = await _source(account).restore(account.name, box.key, ids)
+            except Outdated:
+                await account.survey(box)
+            else:
+                await account.survey(box)
+                return found
+        raise Outdated(box.key)
+
+
+async def _place(account: Account, path: Path) -> Mailbox:
+    """Return the mailbox at a path, made where it is missing."""
+    for _ in range(2):
+        for box in account.boxes.values():
+            if box.path == path:
+                return box
+        await tree.edit_mailbox(account, CreateMailbox(path))
+    raise NoSuchMailbox("the mailbox is gone")

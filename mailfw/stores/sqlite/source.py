@@ -1,0 +1,283 @@
+"""What the index leaves to a source, where the index itself is where mail is kept: folders' names, and bodies."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from zope.interface import implementer
+
+from mailfw.disk import Disk, full_is_no_space
+from mailfw.interfaces import IContent
+from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
+from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, Flags, Folder, Item, MailboxEdit, Path, RenameMailbox
+from mailfw.mail.summary import Summary, summarise
+from mailfw.stores.index.ledger import Body, IDepositor, ILedgerSource, Known, Numbered, Parcel, Staged, Survey
+from mailfw.stores.kept import KeptContent
+from mailfw.stores.sqlite import schema
+from mailfw.stores.sqlite.bodies import Draft, LargeContent
+from mailfw.stores.sqlite.shard import Steps
+from mailfw.stores.sqlite.shards import Shards
+from mailfw.stores.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: A body no larger is in the database: to read it takes one look, to write it no sync of its own.
+SMALL = 64 * 1024
+
+#: What is read and written at once of a larger one.
+CHUNK = 256 * 1024
+
+#: The note that a folder was looked at: nobody else writes to it.
+SEEN = "kept here"
+
+
+@implementer(ILedgerSource)
+class SqliteSource:
+    """
+    Keeps folders' names in the files of `shards`, and hands bodies to the index, which commits them with their rows.
+
+    A message's key is the row of its body.  Flags, copies and removals are the index's own.
+    """
+
+    def __init__(self, shards: Shards, threads: Threads, disk: Disk) -> None:
+        self._shards = shards
+        self._threads = threads
+        self._disk = disk
+        self._depositor = Depositor(shards)
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        return await self._threads.run(_guarded, partial(work, *args, **options))
+
+    # ------------------------------------------------------------ accounts and folders
+
+    async def open_account(self, account: str) -> None:
+        """Make sure the account exists."""
+        await self._shards.create(account)
+
+    async def remove_account(self, account: str) -> None:
+        """Do nothing: all of it went with the index."""
+
+    async def folders(self, account: str) -> Sequence[Folder]:
+        """Return every folder.  Raises `NoSuchAccount`."""
+        return await self._shards.ask(account, schema.find_folders)
+
+    async def edit_folder(self, account: str, edit: MailboxEdit) -> None:
+        """Create, rename with all below it, or delete."""
+        steps = await self._shards.ask(account, partial(_edit_steps, edit=edit))
+        await self._shards.commit(account, steps)
+
+    async def subscriptions(self, account: str) -> frozenset[Path] | None:
+        """Return None: the index keeps them."""
+        return None
+
+    async def subscribe(self, account: str, path: Path, subscribed: bool) -> None:
+        """Do nothing: the index keeps them."""
+
+    # ------------------------------------------------------------ looking
+
+    async def survey(self, account: str, folder: str, known: Known, cursor: str | None) -> Survey:
+        """Find no difference: nothing comes here but through the index."""
+        return Survey(None, None, (), {}, (), SEEN)
+
+    async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
+        """Say of each folder that it is as it was."""
+        return [False] * len(folders)
+
+    def directories(self, account: str, folder: str) -> Sequence[str]:
+        """Return none: no other program writes here."""
+        return ()
+
+    async def summaries(self, account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
+        """Return None for each: a survey never finds what would need one."""
+        return [None] * len(keys)
+
+    def cursor(self, account: str, folder: str, cursor: str | None) -> str | None:
+        """Return the cursor unchanged."""
+        return cursor
+
+    def keeps(self, account: str, folder: str, flag: str) -> bool:
+        """Return True: every commit is synced, and any flag a row's."""
+        return True
+
+    def forget(self, account: str, folder: str) -> None:
+        """Do nothing: nothing is remembered."""
+
+    # ------------------------------------------------------------ reading
+
+    async def open(self, account: str, folder: str, key: str) -> IContent:
+        """Open a message; a small one is read at once."""
+        [content] = await self.open_many(account, folder, [key])
+        if content is None:
+            raise KeyError(key)
+        return content
+
+    async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Open messages in one visit to a thread."""
+        found = await self._run(self._open_all, account, [int(key) for key in keys])
+        return [None if each is None else self._content(each) for each in found]
+
+    def _open_all(self, account: str, rows: Sequence[int]) -> list[bytes | int | None]:
+        """Return octets, or open files."""
+        bodies = self._shards.read_now(account, partial(schema.find_bodies, rows=rows))
+        return [self._open_body(account, *bodies.get(row, (None, None))) for row in rows]
+
+    def _open_body(self, account: str, octets: bytes | None, file: str | None) -> bytes | int | None:
+        if file is None:
+            return octets
+        try:
+            return self._shards.shard(account).bodies.open(file)
+        except KeyError:
+            return None
+
+    def _content(self, body: bytes | int) -> IContent:
+        return KeptContent(body) if isinstance(body, bytes) else LargeContent(self._threads, self._disk, body)
+
+    # ------------------------------------------------------------ keeping
+
+    def depositor(self) -> IDepositor:
+        """Return what adds messages within one visit to a thread."""
+        return self._depositor
+
+    async def stage(
+        self, account: str, content: Any, received: int, mark: str | None, summary: Summary | None
+    ) -> Staged:
+        """Read a small message, or write a large one to its file."""
+        if content.size <= SMALL:
+            octets = await read_whole(content, 0, content.size)
+            if summary is None:
+                summary = await self._run(summarise, octets)
+            return self._depositor.stage(account, octets, received, mark, summary)
+        email_id = _new_email_id()
+        draft = (await self._run(self._shards.shard, account)).bodies.draft(email_id, summary is None)
+        try:
+            summary = await self._write(draft, content) or summary
+        except BaseException:
+            await self._run(self._depositor.settle, account, draft)
+            raise
+        assert summary is not None
+        return Staged(_Large(account, draft), received, mark, email_id, summary)
+
+    async def _write(self, draft: Draft, content: Any) -> Summary | None:
+        read_now = blocking_reader(content)
+        if read_now is not None:
+            return await self._run(_write_all, draft, read_now, content.size)
+        for offset in range(0, content.size, CHUNK):
+            await self._run(draft.write, await read_whole(content, offset, min(CHUNK, content.size - offset)))
+        return await self._run(draft.finish)
+
+    async def discard(self, account: str, staged: Sequence[Staged]) -> None:
+        """Remove the files of large messages that were not committed."""
+        if any(isinstance(each.draft, _Large) for each in staged):
+            await self._run(self._depositor.discard, staged)
+
+    async def place(self, account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
+        """Hand bodies to the index."""
+        [placed] = await self._run(self._depositor.place, [Parcel(account, folder, messages)], None)
+        if isinstance(placed, Exception):
+            raise placed
+        return placed
+
+    async def transfer(
+        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
+    ) -> list[tuple[str, int | None] | None]:
+        """Return the keys as they are: a body belongs to no folder."""
+        return [(key, None) for key, *_ in messages]
+
+    async def set_flags(self, account: str, folder: str, flags: Mapping[str, Flags]) -> None:
+        """Do nothing: the index keeps them."""
+
+    async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
+        """Do nothing: a body goes with the last row that has it."""
+
+    async def close(self) -> None:
+        """Let go of files."""
+        self._disk.release()
+
+
+class _Large:
+    """What `Staged` says of a message that is in a file."""
+
+    def __init__(self, account: str, draft: Draft) -> None:
+        self.account = account
+        self.draft = draft
+
+
+@implementer(IDepositor)
+class Depositor:
+    """Turns messages into bodies for the index, in the thread of its caller."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+
+    def stage(self, account: str, octets: bytes, received: int, mark: str | None, summary: Summary) -> Staged:
+        """Keep a small message in memory until its turn comes."""
+        return Staged(octets, received, mark, _new_email_id(), summary)
+
+    def place(self, parcels: Sequence[Parcel], patience: float | None) -> list[list[Numbered] | Exception]:
+        """Return what the index has to write; the names of large bodies are on stable storage then."""
+        return [self._try_to_place(parcel) for parcel in parcels]
+
+    def _try_to_place(self, parcel: Parcel) -> list[Numbered] | Exception:
+        try:
+            with full_is_no_space():
+                large = [staged.draft.draft.name for staged, _ in parcel.messages if isinstance(staged.draft, _Large)]
+                if large:
+                    self._shards.shard(parcel.account).bodies.place(large)
+        except Exception as error:
+            return error
+        return [_numbered(staged, flags) for staged, flags in parcel.messages]
+
+    def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
+        """Do nothing: what was not committed is nowhere, and `discard` sees to files."""
+
+    def discard(self, staged: Sequence[Staged]) -> None:
+        """Let go of staged files, and remove those that were not committed."""
+        for each in staged:
+            if isinstance(each.draft, _Large):
+                self.settle(each.draft.account, each.draft.draft)
+
+    def settle(self, account: str, draft: Draft) -> None:
+        """Close a staged file, and remove it if it was not committed."""
+        draft.close()
+        self._shards.shard(account).bodies.settle(draft.name)
+
+
+def _numbered(staged: Staged, flags: Flags) -> Numbered:
+    draft = staged.draft
+    body = Body(None, draft.draft.name) if isinstance(draft, _Large) else Body(draft)  # type: ignore[arg-type] # octets
+    return Numbered(Item("", staged.summary.size, staged.received, flags), None, staged.email_id, staged.mark, body)
+
+
+def _new_email_id() -> str:
+    return "M" + secrets.token_hex(16)
+
+
+def _guarded(work: Callable[[], T]) -> T:
+    with full_is_no_space():
+        return work()
+
+
+def _write_all(draft: Draft, read_now: BlockingRead, size: int) -> Summary | None:
+    for offset in range(0, size, CHUNK):
+        draft.write(read_whole_now(read_now, offset, min(CHUNK, size - offset)))
+    return draft.finish()
+
+
+def _edit_steps(connection: sqlite3.Connection, number: int, edit: MailboxEdit) -> Steps:
+    """Return what an edit, which the index has found possible, changes."""
+    folders = schema.find_folders(connection, number)
+    if isinstance(edit, CreateMailbox):
+        role = edit.role.value if edit.role else None
+        return [(schema.ADD_FOLDER, [(json.dumps(edit.path), role, number)])]
+    if isinstance(edit, DeleteMailbox):
+        return [(schema.DROP_FOLDER, [(folder.key,) for folder in folders if folder.path == edit.path])]
+    assert isinstance(edit, RenameMailbox)
+    length = len(edit.path)
+    moving = [folder for folder in folders if folder.path[:length] == edit.path]
+    return [(schema.MOVE_FOLDER, [(json.dumps(edit.to + folder.path[length:]), folder.key) for folder in moving])]

@@ -1,0 +1,1 @@
+"""Moving mail: whole accounts between stores, directories of files and other servers."""

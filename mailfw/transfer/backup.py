@@ -1,0 +1,212 @@
+"""
+A backup of one account: a directory of ``.eml`` files that needs nothing of ours to be read.
+
+``backup.json`` names the account, its mailboxes and its subscriptions.  Each mailbox is a directory: a message is the
+file ``<uidvalidity>.<uid>.eml``, octet for octet, dated with its internal date, and a line of ``messages.jsonl`` has
+all that a file cannot have.  A line is written after its file is on stable storage, so what a run that was killed has
+saved the next one finds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from mailfw.disk import Disk
+from mailfw.mail.mailbox import Path, Role
+from mailfw.transfer.account import Box, Entry, TransferRefused
+from mailfw.transfer.journal import Journal, Line
+
+MANIFEST = "backup.json"
+MESSAGES = "messages.jsonl"
+FORMAT = "mailfw backup 1"
+
+#: Characters of a mailbox's name that its directory shows; the rest of the name tells it from others.
+_SHOWN = 60
+_UNFIT = re.compile(r"[^\w @+=,()-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A message of a backup, which is `gone` when the account no longer had it at the last run."""
+
+    uid_validity: int
+    uid: int
+    size: int
+    digest: str
+    received: int
+    flags: frozenset[str]
+    gone: bool = False
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.uid_validity}.{self.uid}.eml"
+
+    def line(self) -> Line:
+        """Return its line of the list."""
+        line: Line = {"file": self.file, "uid_validity": self.uid_validity, "uid": self.uid, "size": self.size}
+        line |= {"sha256": self.digest, "received": self.received, "flags": sorted(self.flags)}
+        return line | {"gone": True} if self.gone else line
+
+    def entry(self) -> Entry:
+        """Return it as a message to be moved."""
+        return Entry(self.uid, self.size, self.received, self.flags, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedBox:
+    """A mailbox of a backup; `key` is what the store called it."""
+
+    directory: str
+    key: str
+    path: Path
+    role: Role | None
+    subscribed: bool
+    uid_validity: int
+    uid_next: int
+    messages: int = 0
+    gone: bool = False
+
+    def line(self) -> Line:
+        """Return it as the manifest has it."""
+        line: Line = {"directory": self.directory, "path": list(self.path), "role": self.role and self.role.value}
+        line |= {"subscribed": self.subscribed, "uid_validity": self.uid_validity, "uid_next": self.uid_next}
+        line |= {"id": self.key, "messages": self.messages}
+        return line | {"gone": True} if self.gone else line
+
+    def box(self) -> Box:
+        """Return it as a mailbox to be moved."""
+        return Box(
+            self.directory, self.path, self.role, self.subscribed, self.uid_validity, self.uid_next, self.messages
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What ``backup.json`` says; `finished` is None while a run has not come to its end."""
+
+    account: str
+    boxes: tuple[SavedBox, ...]
+    subscriptions: frozenset[Path]
+    finished: int | None
+
+    def octets(self) -> bytes:
+        """Return the file."""
+        written = {
+            "format": FORMAT,
+            "account": self.account,
+            "finished": self.finished,
+            "mailboxes": [box.line() for box in self.boxes],
+            "subscriptions": sorted(list(path) for path in self.subscriptions),
+        }
+        return json.dumps(written, indent=1).encode("ascii") + b"\n"
+
+
+class Backup:
+    """The files of a backup.  Everything here blocks."""
+
+    def __init__(self, disk: Disk, root: FilePath) -> None:
+        self.disk = disk
+        self.root = root
+
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return (self.root / MANIFEST).is_file()
+
+    def manifest(self) -> Manifest:
+        """Read what the backup is of.  Raises `TransferRefused`."""
+        path = self.root / MANIFEST
+        try:
+            told = json.loads(path.read_bytes())
+            if told["format"] != FORMAT:
+                raise TransferRefused(f"{path}: {told['format']!r} is not what this mailfw writes")
+            boxes = tuple(_box(each) for each in told["mailboxes"])
+            subscriptions = frozenset(tuple(each) for each in told["subscriptions"])
+            return Manifest(str(told["account"]), boxes, subscriptions, told["finished"])
+        except OSError as reason:
+            raise TransferRefused(f"{path}: {reason.strerror}; this is no backup of an account")
+        except (ValueError, KeyError, TypeError) as reason:
+            raise TransferRefused(f"{path} cannot be read: {reason!r}")
+
+    def write(self, manifest: Manifest) -> None:
+        """Replace the manifest, durably."""
+        self.disk.make_directory(self.root)
+        draft = self.root / f"{MANIFEST}.draft"
+        draft.unlink(missing_ok=True)
+        self.disk.replace_file(self.root / MANIFEST, manifest.octets(), draft)
+        self.disk.sync_directory(self.root)
+
+    def journal(self, directory: str) -> Journal:
+        """Return a mailbox's list of messages."""
+        return Journal(self.disk, self.folder(directory) / MESSAGES)
+
+    def folder(self, directory: str) -> FilePath:
+        """Return a mailbox's directory.  Raises `TransferRefused` for a name that leads elsewhere."""
+        if directory in ("", ".", "..") or "/" in directory or "\0" in directory:
+            raise TransferRefused(f"{self.root / MANIFEST}: {directory!r} is no directory of a backup")
+        return self.root / directory
+
+    def saved(self, directory: str) -> dict[tuple[int, int], Saved]:
+        """Return the messages whose files are there, as far as their sizes can tell, by UIDVALIDITY and UID."""
+        folder = self.folder(directory)
+        sizes = {each.name: each.stat().st_size for each in folder.glob("*.eml")} if folder.is_dir() else {}
+        listed = (_saved(line) for line in self.journal(directory).read())
+        found = {(each.uid_validity, each.uid): each for each in listed if each is not None}
+        return {key: each for key, each in found.items() if sizes.get(each.file) == each.size}
+
+    def replace(self, directory: str, saved: Iterable[Saved]) -> None:
+        """Write a mailbox's list anew."""
+        ordered = sorted(saved, key=lambda each: (each.uid_validity, each.uid))
+        self.journal(directory).replace(each.line() for each in ordered)
+
+
+def _saved(line: Line) -> Saved | None:
+    try:
+        flags = frozenset(str(flag) for flag in line["flags"])
+        numbers = (int(line["uid_validity"]), int(line["uid"]), int(line["size"]))
+        return Saved(*numbers, str(line["sha256"]), int(line["received"]), flags, bool(line.get("gone")))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _box(told: Any) -> SavedBox:
+    path = tuple(str(name) for name in told["path"])
+    role = Role(told["role"]) if told["role"] else None
+    numbers = (int(told["uid_validity"]), int(told["uid_next"]), int(told.get("messages", 0)))
+    subscribed, gone = bool(told["subscribed"]), bool(told.get("gone"))
+    return SavedBox(str(told["directory"]), str(told["id"]), path, role, subscribed, *numbers, gone)
+
+
+def lay_out(boxes: Iterable[Box], known: Iterable[SavedBox]) -> list[SavedBox]:
+    """
+    Give each mailbox a directory, the one it had where the store still calls it the same; the rest is `gone`.
+
+    A mailbox that was renamed is not saved a second time.
+    """
+    before = {each.key: each for each in known}
+    taken = {each.directory for each in before.values()}
+    laid = []
+    for box in boxes:
+        old = before.pop(box.key, None)
+        directory = old.directory if old else next(each for each in _names(box.path) if each not in taken)
+        taken.add(directory)
+        laid.append(
+            SavedBox(
+                directory, box.key, box.path, box.role, box.subscribed, box.uid_validity, box.uid_next, box.messages
+            )
+        )
+    return laid + [replace(each, gone=True) for each in before.values()]
+
+
+def _names(path: Path) -> Iterator[str]:
+    """Yield names for a directory that people recognise, and every file system takes."""
+    plain = "/".join(unicodedata.normalize("NFC", name) for name in path).replace("/", ".")
+    shown = _UNFIT.sub("_", plain.replace(".", "=")).encode("utf-8", "replace").decode()[:_SHOWN].strip(" ")
+    yield shown or "_"
+    yield from (f"{shown}~{number}" for number in range(2, 1_000_000))

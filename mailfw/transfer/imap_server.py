@@ -1,0 +1,322 @@
+"""Another server to read an account from, by IMAP; needs the library imapclient."""
+
+from __future__ import annotations
+
+import imaplib
+import re
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from mailfw.mail.mailbox import SYSTEM_FLAGS, UID_LIMIT, Flags, Path, Role
+from mailfw.transfer.account import Box, Entry, TransferRefused
+
+T = TypeVar("T")
+
+#: Messages that are listed at once: their UIDs fit in the 8,192 octets that every server takes, RFC 7162 section 4.
+LISTED = 700
+#: Octets of a message that is read in pieces, and of a piece.
+LARGE, PIECE = 4 * 1024 * 1024, 1024 * 1024
+#: Seconds without an octet after which the connection is made anew; RFC 3501 section 5.4 has no limit for a server.
+PATIENCE = 120.0
+#: Seconds before each new attempt to connect.
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+#: Attributes of mailboxes that show what others hold: RFC 6154 section 2, RFC 8457.
+VIRTUAL = frozenset({"\\all", "\\flagged", "\\important"})
+#: Attributes of names that cannot be selected: RFC 3501 section 7.2.2, RFC 5258 section 3.
+HOLLOW = frozenset({"\\noselect", "\\nonexistent"})
+_SYSTEM = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+_ROLES = {role.value.lower(): role for role in Role}
+#: flag-keyword = atom                                                      RFC 3501 section 9
+_KEYWORD = re.compile(r"""[^\x00-\x20\x7f-\uffff(){%*"\\\]]{1,250}""")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an account is: ``imaps://user@host:port``, or ``imap://`` with STARTTLS."""
+
+    user: str
+    host: str
+    port: int
+    is_tls: bool
+
+    @property
+    def name(self) -> str:
+        """What tells this account from others."""
+        return f"imap:{self.user}@{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read a URL of an account.  Raises `TransferRefused`."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as reason:
+        raise TransferRefused(f"{text}: {reason}")
+    if parts.scheme not in ("imap", "imaps") or not parts.hostname or parts.path not in ("", "/"):
+        raise TransferRefused(f"{text}: write imaps://USER@HOST or imap://USER@HOST:PORT")
+    if parts.password is not None:
+        raise TransferRefused("a password on the command line can be read by every user of the machine: leave it out")
+    is_tls = parts.scheme == "imaps"
+    return Address(unquote(parts.username or ""), parts.hostname, port or (993 if is_tls else 143), is_tls)
+
+
+class ImapServer:
+    """
+    A connection that is made anew where it breaks.  Everything here blocks, and is used by one thread at a time.
+
+    `tell` gets a line where something has to be waited for.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        password: str,
+        *,
+        context: ssl.SSLContext | None = None,
+        allow_plaintext: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        try:
+            import imapclient  # type: ignore[import-untyped] # it has no types
+        except ImportError:
+            raise TransferRefused("reading another server needs imapclient: pip install 'mailfw[migrate]'")
+        self._library: Any = imapclient
+        self._lost = (OSError, imaplib.IMAP4.abort, ssl.SSLError)
+        self._address = address
+        self._password = password
+        self._context = context or ssl.create_default_context()
+        self._allow_plaintext = allow_plaintext
+        self._tell = tell
+        self._interrupted = threading.Event()
+        self._client: Any = None
+        self._selected: tuple[str, int] | None = None
+
+    # ------------------------------------------------------------ the connection
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            self._client = self._connect()
+            self._selected = None
+        return self._client
+
+    def _connect(self) -> Any:
+        address = self._address
+        client = self._library.IMAPClient(
+            address.host,
+            address.port,
+            use_uid=True,
+            ssl=address.is_tls,
+            ssl_context=self._context if address.is_tls else None,
+            timeout=PATIENCE,
+        )
+        client.normalise_times = False
+        if not address.is_tls:
+            self._protect(client)
+        try:
+            client.login(address.user, self._password)
+        except self._lost:
+            raise
+        except imaplib.IMAP4.error as reason:
+            raise TransferRefused(f"{address.host} does not let {address.user} in: {reason}")
+        return client
+
+    def _protect(self, client: Any) -> None:
+        """Begin TLS before anything is said that others should not hear."""
+        if client.has_capability("STARTTLS"):
+            client.starttls(self._context)
+        elif not self._allow_plaintext:
+            raise TransferRefused(f"{self._address.host} offers no TLS; --plaintext lets the password go without")
+
+    def _ask(self, work: Callable[[Any], T]) -> T:
+        """Do something with a connection, again with a new one where it breaks.  Raises `TransferRefused`."""
+        for pause in (*PAUSES, None):
+            try:
+                return work(self._connected())
+            except ssl.SSLCertVerificationError as reason:
+                raise TransferRefused(f"{self._address.host}: its certificate is not good: {reason.verify_message}")
+            except self._lost as reason:
+                self._drop()
+                if pause is None or self._interrupted.is_set():
+                    raise TransferRefused(f"{self._address.host}: {reason}")
+                self._tell(f"{self._address.host}: {reason}; trying again in {pause:.0f} s")
+                self._interrupted.wait(pause)
+        raise AssertionError
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(OSError, imaplib.IMAP4.error):
+                client.shutdown()
+
+    def interrupt(self) -> None:
+        """Let whatever waits for the server fail; called from another thread."""
+        self._interrupted.set()
+        client = self._client
+        if client is not None:
+            with suppress(OSError):
+                client.socket().shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Say good-bye."""
+        if self._interrupted.is_set():
+            self._drop()
+        client, self._client = self._client, None
+        if client is not None:
+            with suppress(OSError, imaplib.IMAP4.error):
+                client.logout()
+
+    # ------------------------------------------------------------ mailboxes
+
+    def boxes(self) -> list[Box]:
+        """Return the user's own mailboxes that hold messages of their own."""
+        return self._ask(self._boxes)
+
+    def _boxes(self, client: Any) -> list[Box]:
+        own, foreign = _prefixes(client)
+        subscribed = {name for _, _, name in client.list_sub_folders()}
+        found = []
+        for attributes, delimiter, key in client.list_folders():
+            words = {_text(each).lower() for each in attributes}
+            if words & (VIRTUAL | HOLLOW) or any(key.startswith(prefix) for prefix in foreign):
+                continue
+            status = {_text(k): v for k, v in client.folder_status(key, ("MESSAGES", "UIDVALIDITY", "UIDNEXT")).items()}
+            role = next((_ROLES[each] for each in sorted(words) if each in _ROLES), None)
+            numbers = (status["UIDVALIDITY"], status.get("UIDNEXT", 0), status["MESSAGES"])
+            found.append(Box(key, path_of(key, delimiter, own), role, key in subscribed, *numbers))
+        return found
+
+    def subscriptions(self) -> frozenset[Path]:
+        """Return the subscribed paths."""
+
+        def ask(client: Any) -> frozenset[Path]:
+            own, foreign = _prefixes(client)
+            names = [(delimiter, key) for _, delimiter, key in client.list_sub_folders()]
+            mine = [each for each in names if not any(each[1].startswith(prefix) for prefix in foreign)]
+            return frozenset(path_of(key, delimiter, own) for delimiter, key in mine)
+
+        return self._ask(ask)
+
+    def _select(self, client: Any, box: Box) -> None:
+        if self._selected != (box.key, box.uid_validity):
+            self._selected = None
+            told = client.select_folder(box.key, readonly=True)
+            if told.get(b"UIDVALIDITY", box.uid_validity) != box.uid_validity:
+                raise TransferRefused(f"{'/'.join(box.path)}: its UIDVALIDITY has changed meanwhile; begin again")
+            self._selected = (box.key, box.uid_validity)
+
+    # ------------------------------------------------------------ messages
+
+    def uids(self, box: Box) -> list[int]:
+        """Return the UIDs of a mailbox, ascending."""
+
+        def ask(client: Any) -> list[int]:
+            self._select(client, box)
+            return sorted(client.search("ALL"))
+
+        return [uid for uid in self._ask(ask) if 0 < uid < UID_LIMIT]
+
+    def entries(self, box: Box, uids: Sequence[int]) -> list[Entry]:
+        """Return what the server says of messages."""
+
+        def ask(client: Any) -> Any:
+            self._select(client, box)
+            return client.fetch(list(uids), ["FLAGS", "INTERNALDATE", "RFC822.SIZE"])
+
+        answer = self._ask(ask)
+        wanted = set(uids)
+        return [_entry(uid, told) for uid, told in sorted(answer.items()) if uid in wanted and b"RFC822.SIZE" in told]
+
+    def octets(self, box: Box, uids: Sequence[int]) -> dict[int, bytes]:
+        """Return messages as a whole; those that the server does not give are left out."""
+        try:
+            return self._ask(lambda client: self._fetch(client, box, uids))
+        except imaplib.IMAP4.error:
+            if len(uids) == 1:
+                return {}
+        found: dict[int, bytes] = {}
+        for uid in uids:  # one of them is at fault
+            found |= self.octets(box, [uid])
+        return found
+
+    def _fetch(self, client: Any, box: Box, uids: Sequence[int]) -> dict[int, bytes]:
+        self._select(client, box)
+        answer = client.fetch(list(uids), ["BODY.PEEK[]"])
+        wanted = set(uids)
+        return {
+            uid: told[b"BODY[]"] for uid, told in answer.items() if uid in wanted and told.get(b"BODY[]") is not None
+        }
+
+    def file(self, box: Box, uid: int) -> IO[bytes] | None:
+        """Return a large message in a file without a name, read in pieces; None if the server does not give it."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115 -- whoever asked closes it
+        try:
+            while piece := self._ask(lambda client: self._piece(client, box, uid, file.tell())):
+                file.write(piece)
+            file.flush()
+        except imaplib.IMAP4.error:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _piece(self, client: Any, box: Box, uid: int, offset: int) -> bytes:
+        self._select(client, box)
+        answer = client.fetch([uid], [f"BODY.PEEK[]<{offset}.{PIECE}>"])
+        found = [value for name, value in answer.get(uid, {}).items() if name.startswith(b"BODY[]")]
+        if not found or found[0] is None:
+            raise imaplib.IMAP4.error("the message is not given")
+        piece: bytes = found[0]
+        return piece
+
+
+# ---------------------------------------------------------------- what servers say
+
+
+def _text(word: object) -> str:
+    return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
+
+
+def _prefixes(client: Any) -> tuple[str, list[str]]:
+    """Return what the user's own names begin with, and what those of others do (RFC 2342)."""
+    if not client.has_capability("NAMESPACE"):
+        return "", []
+    spaces = client.namespace()
+    own = [_text(prefix) for prefix, _ in spaces.personal or ()]
+    others = [_text(prefix) for prefix, _ in (*(spaces.other or ()), *(spaces.shared or ()))]
+    return (own[0] if own else ""), [prefix for prefix in others if prefix and prefix not in own]
+
+
+def path_of(key: str, delimiter: bytes | str | None, prefix: str) -> Path:
+    """Return a mailbox's path; ``INBOX.Work`` of a server that has everything below the inbox is ``("Work",)``."""
+    if key.upper() == "INBOX":
+        return ("INBOX",)
+    plain = key[len(prefix) :] if prefix and key.startswith(prefix) and len(key) > len(prefix) else key
+    parts = plain.split(_text(delimiter)) if delimiter else [plain]
+    return tuple(part for part in parts if part)
+
+
+def _entry(uid: int, told: dict[bytes, Any]) -> Entry:
+    date = told.get(b"INTERNALDATE")
+    received = int(date.timestamp()) if date is not None else int(time.time())
+    return Entry(uid, int(told[b"RFC822.SIZE"]), received, flags_of(told.get(b"FLAGS", ())))
+
+
+def flags_of(words: Iterable[bytes | str]) -> Flags:
+    """Return what of a server's flags a store can keep: system flags as the RFC spells them, and keywords."""
+    found = set()
+    for word in map(_text, words):
+        if word.startswith("\\"):
+            found.add(_SYSTEM.get(word.lower(), ""))
+        elif _KEYWORD.fullmatch(word):
+            found.add(word)
+    return frozenset(found - {""})

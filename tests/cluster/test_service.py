@@ -1,0 +1,251 @@
+"""``twistd mailfw --workers``: several processes that are one server."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import os
+import poplib
+import random
+import re
+import signal
+import smtplib
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.running import PATIENCE, RunningServer, listen_anywhere
+
+ANN = "ann@localhost"
+#: How many workers are killed; MAILFW_DEATHS asks for more.
+DEATHS = int(os.environ.get("MAILFW_DEATHS", "6"))
+MESSAGE = b"From: bob@example.org\r\nSubject: %d\r\n\r\nHello\r\n"
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+
+    def start(self, *arguments: str, services: tuple[str, ...] = ("smtp", "imap", "pop3", "http")) -> RunningServer:
+        server = RunningServer(
+            self.folder,
+            "--workers",
+            "2",
+            "--auth",
+            f"memory:{ANN}:secret",
+            "--set=allow_plaintext_auth=true",
+            *listen_anywhere(*services),
+            *arguments,
+        )
+        self.addCleanup(server.stop)
+        return server
+
+    def workers(self, server: RunningServer) -> list[int]:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+        return [int(each) for each in children.split()]
+
+    def until(self, true: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not true():
+            self.assertLess(time.monotonic(), deadline, what)
+            time.sleep(0.05)
+
+    def imap(self, server: RunningServer) -> imaplib.IMAP4:
+        imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=PATIENCE)
+        imap.login(ANN, "secret")
+        imap.select()
+        self.addCleanup(self.hang_up, imap)
+        return imap
+
+    def hang_up(self, imap: imaplib.IMAP4) -> None:
+        with contextlib.suppress(OSError):
+            imap.shutdown()
+
+    def send(self, server: RunningServer, *numbers: int) -> None:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE) as smtp:
+            for number in numbers:
+                smtp.sendmail("bob@example.org", [ANN], MESSAGE % number)
+
+    def has(self, imap: imaplib.IMAP4, count: int) -> bool:
+        return len(self.subjects(imap)) == count
+
+    def subjects(self, imap: imaplib.IMAP4) -> list[int]:
+        imap.noop()
+        found = imap.fetch("1:*", "BODY.PEEK[HEADER.FIELDS (SUBJECT)]")[1]
+        return [int(re.search(rb"\d+", each[1])[0]) for each in found if isinstance(each, tuple)]  # type: ignore[index]
+
+
+class WorkerTests(Case):
+    def test_mail_arrives_whichever_worker_takes_it(self) -> None:
+        server = self.start()
+        self.assertEqual(len(self.workers(server)), 2)
+        readers = [self.imap(server) for _ in range(6)]
+        for number in range(8):
+            self.send(server, number)
+        for reader in readers:
+            self.until(partial(self.has, reader, 8), "all hear of all mail")
+        large = b"Subject: 9\r\n\r\n" + b"x" * 70 * 1024 * 8
+        readers[0].append("INBOX", "", None, large)
+        self.until(lambda: 9 in self.subjects(readers[1]), "what one appends another sees")
+        found: Any = readers[1].fetch("9", "BODY[]")[1]
+        self.assertEqual(found[0][1].strip(), large)
+        self.assertIn(server.stop(), (0, -signal.SIGTERM))
+
+    def test_one_session_a_maildrop(self) -> None:
+        server = self.start()
+        first = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=PATIENCE)
+        first.user(ANN)
+        first.pass_("secret")
+        for _ in range(6):
+            other = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=PATIENCE)
+            other.user(ANN)
+            self.assertIn(b"IN-USE", self.assertRaises(poplib.error_proto, other.pass_, "secret").args[0])
+            other.quit()
+        first.quit()
+        again = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=PATIENCE)
+        again.user(ANN)
+        again.pass_("secret")
+        again.quit()
+
+    def test_connections_of_one_address_count_together(self) -> None:
+        server = self.start(
+            "--set=limits.connections_per_address=4", "--set=trust.unlimited=[]", "--set=trust.relay=[]"
+        )
+        held = []
+        for _ in range(4):
+            held.append(smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE))
+            time.sleep(0.05)
+        for _ in range(4):
+            error = self.assertRaises(
+                smtplib.SMTPConnectError, smtplib.SMTP, "127.0.0.1", server.ports["smtp"], timeout=PATIENCE
+            )
+            self.assertEqual(error.smtp_code, 421)
+        for each in held:
+            each.quit()
+        self.until(lambda: self.connects(server), "released connections count no more")
+
+    def connects(self, server: RunningServer) -> bool:
+        try:
+            smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE).quit()
+        except smtplib.SMTPConnectError:
+            return False
+        return True
+
+    def test_a_policy_that_counts_counts_for_all(self) -> None:
+        server = self.start('--set=policy=[{plugin="rate", client_messages=3, period=600}]')
+        answers = []
+        for _ in range(8):
+            with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE) as smtp:
+                smtp.helo()
+                answers.append(smtp.mail("bob@example.org")[0])
+        self.assertEqual(answers, [250] * 3 + [450] * 5)
+
+    def test_a_worker_dies_under_load(self) -> None:
+        server = self.start()
+        acknowledged: list[int] = []
+        number = 0
+        for death in range(DEATHS):
+            moment = random.randrange(10)
+            for _ in range(10):
+                number += 1
+                try:
+                    self.send(server, number)
+                    acknowledged.append(number)
+                except (smtplib.SMTPException, OSError):
+                    pass
+                if number % 10 == moment:
+                    os.kill(self.workers(server)[death % 2], signal.SIGKILL)
+            self.until(lambda: len(self.workers(server)) == 2, "a new one takes its place")
+        reader = self.imap(server)
+        self.until(lambda: set(acknowledged) <= set(self.subjects(reader)), "nothing acknowledged is lost")
+        self.assertGreater(len(acknowledged), 8 * DEATHS)
+        self.assertEqual(sorted(set(self.subjects(reader))), sorted(self.subjects(reader)))
+
+    def test_a_session_of_another_worker_goes_on(self) -> None:
+        server = self.start()
+        readers = [self.imap(server) for _ in range(8)]
+        os.kill(self.workers(server)[0], signal.SIGKILL)
+        alive = 0
+        for reader in readers:
+            try:
+                reader.noop()
+                alive += 1
+            except (imaplib.IMAP4.error, OSError):
+                pass
+        self.assertTrue(0 < alive < 8, alive)
+        self.send(server, 1)
+
+    def test_the_end_of_the_keeper_ends_all(self) -> None:
+        server = self.start()
+        workers = self.workers(server)
+        server.process.kill()
+        server.process.wait()
+        self.until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), "workers end")
+
+
+class ReloadTests(Case):
+    def configure(self, size: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "mailfw.toml").write_text(f'domains = ["localhost"]\n[limits]\nmessage_size = {size}\n')
+
+    def size(self, server: RunningServer) -> int:
+        with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=PATIENCE) as smtp:
+            smtp.ehlo()
+            return int(smtp.esmtp_features["size"])
+
+    def test_new_connections_have_the_new_configuration_and_old_ones_stay(self) -> None:
+        self.configure(1_000_000)
+        server = self.start("--config", "mailfw.toml")
+        reader = self.imap(server)
+        before = self.workers(server)
+        self.assertEqual(self.size(server), 1_000_000)
+        self.configure(2_000_000)
+        server.process.send_signal(signal.SIGHUP)
+        self.until(lambda: "has been read again" in server.said, "it is read again")
+        self.assertEqual({self.size(server) for _ in range(6)}, {2_000_000})
+        self.send(server, 7)
+        self.until(lambda: self.subjects(reader) == [7], "the old session goes on, and hears of new mail")
+        reader.logout()
+        self.until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
+        self.assertEqual(len(self.workers(server)), 2)
+
+    def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
+        self.configure(1_000_000)
+        server = self.start("--config", "mailfw.toml")
+        before = self.workers(server)
+        (self.folder / "mailfw.toml").write_text("domains = [")
+        server.process.send_signal(signal.SIGHUP)
+        self.until(lambda: "stays as it was" in server.said, "it is refused")
+        self.assertEqual(self.workers(server), before)
+        self.assertEqual(self.size(server), 1_000_000)
+
+
+class UpgradeTests(Case):
+    def test_the_program_starts_again_and_the_port_stays_open(self) -> None:
+        server = self.start()
+        self.send(server, 1)
+        ports, before = server.ports, self.workers(server)
+        server.process.send_signal(signal.SIGUSR2)
+        for number in range(2, 12):
+            self.until(partial(self.sends, ports["smtp"], number), "no connection is refused")
+        self.until(lambda: server.said.count(" serves mail for ") == 2, "it says so")
+        self.assertEqual(server.ports, ports)
+        self.assertIsNone(server.process.poll())
+        self.assertFalse(set(before) & set(self.workers(server)))
+        reader = self.imap(server)
+        self.until(lambda: set(self.subjects(reader)) == set(range(1, 12)), "nothing is lost")
+
+    def sends(self, port: int, number: int) -> bool:
+        """Whether the server took it; that nobody listens is a failure, that a session is ended in order is none."""
+        try:
+            with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as smtp:
+                smtp.sendmail("bob@example.org", [ANN], MESSAGE % number)
+        except ConnectionRefusedError:
+            self.fail("nobody listens")
+        except (smtplib.SMTPException, OSError):
+            return False
+        return True

@@ -1,0 +1,114 @@
+"""The store contract through the wire: the stub of a worker and the desk of a keeper."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import TestCase
+
+from mailfw.cluster.channel import Answering, Asking
+from mailfw.cluster.desk import StoreDesk
+from mailfw.cluster.store import RemoteStore, Watches
+from mailfw.interfaces import IMailStore
+from mailfw.stores.memory import MemoryStore
+from mailfw.testing.contents import MemoryContent
+from mailfw.testing.store import StoreContract
+
+PROGRAM = """
+import sys
+from twisted.internet import reactor
+from tests.cluster.test_store import answer
+answer(reactor, 3, reactor.stop)
+reactor.run()
+"""
+
+
+async def make_draft(size_hint: int) -> MemoryContent:
+    return MemoryContent()
+
+
+def adopt(reactor: Any, descriptor: int, protocol: Any) -> Any:
+    factory: Any = Factory.forProtocol(lambda: protocol)
+    factory.noisy = False
+    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
+    return protocol
+
+
+def answer(reactor: Any, descriptor: int, on_lost: Any = lambda: None, store: Any = None) -> Answering:
+    """Serve a memory store on a connected socket."""
+    channel: list[Answering] = []
+    desk = StoreDesk(store or MemoryStore(), make_draft, lambda *said: channel[0].tell(*said))
+
+    def lost() -> None:
+        desk.leave()
+        on_lost()
+
+    channel.append(Answering(desk, desk.listeners(), lost))
+    adopted: Answering = adopt(reactor, descriptor, channel[0])
+    return adopted
+
+
+def ask(reactor: Any, descriptor: int) -> tuple[Asking, RemoteStore]:
+    watches = Watches()
+    asking = adopt(reactor, descriptor, Asking(StoreDesk, {"notice": watches.hear}))
+    return asking, RemoteStore(asking, watches)
+
+
+class Closing:
+    """Ends the connections of a test, and waits for it."""
+
+    def end(self, *channels: Any) -> Any:
+        for each in channels:
+            each.transport.loseConnection()
+        from twisted.internet import reactor
+        from twisted.internet.task import deferLater
+
+        return deferLater(reactor, 0.05)
+
+
+class OneProcessContract(StoreContract, Closing, TestCase):
+    def make_store(self) -> IMailStore:
+        from twisted.internet import reactor
+
+        ours, theirs = socket.socketpair()
+        keeper = answer(reactor, theirs.fileno())
+        asking, store = ask(reactor, ours.fileno())
+        ours.close()
+        theirs.close()
+        self.addCleanup(self.end, asking, keeper)
+        return store
+
+
+class TwoProcessesContract(StoreContract, Closing, TestCase):
+    def make_store(self) -> IMailStore:
+        from twisted.internet import reactor
+        from twisted.internet.protocol import ProcessProtocol
+
+        ours, theirs = socket.socketpair()
+        gone: Deferred[None] = Deferred()
+
+        class Child(ProcessProtocol):
+            def processEnded(self, reason: Any) -> None:
+                gone.callback(None)
+
+        root = str(Path(__file__).parents[2])
+        spawner: Any = reactor
+        spawner.spawnProcess(
+            Child(),
+            sys.executable,
+            [sys.executable, "-c", PROGRAM],
+            env={"PYTHONPATH": root},
+            childFDs={0: "w", 1: 1, 2: 2, 3: theirs.fileno()},
+        )
+        asking, store = ask(reactor, ours.fileno())
+        ours.close()
+        theirs.close()
+        transport: Any = asking.transport
+        self.addCleanup(lambda: gone)
+        self.addCleanup(transport.loseConnection)
+        return store

@@ -1,0 +1,175 @@
+"""`mailfw backup`, `restore`, `migrate` and `store rebuild`, typed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from io import StringIO
+from pathlib import Path
+from subprocess import CompletedProcess
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from mailfw.commands.bar import Bar
+from mailfw.commands.words import octets
+from mailfw.transfer.account import TransferRefused
+from mailfw.transfer.imap_server import flags_of, parse_address, path_of
+from tests.running import run
+
+MESSAGE = "From: bo@example.net\nSubject: Hello\n\nIt works.\n"
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.data = self.folder / "var"
+        self.folder.mkdir()
+        self.settings: tuple[str, ...] = ('--set=domains=["example.org"]', f'--set=data="{self.data}"')
+
+    def mailfw(self, *arguments: str, typed: str = "", code: int = 0) -> CompletedProcess[str]:
+        done = run("mailfw", *self.settings, *arguments, input=typed)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        return done
+
+    def make(self, *names: str) -> None:
+        """Make accounts; each has a message in a maildir that some other program made."""
+        self.data.mkdir(mode=0o700)
+        for name in names:
+            self.mailfw("user", "add", name, typed="secret word\n")
+            root = self.data / "mail/example.org" / name
+            for each in ("new", "cur", "tmp", ".Work/cur", ".Work/new", ".Work/tmp"):
+                (root / each).mkdir(parents=True)
+            (root / "cur/1600000000.a.b:2,FS").write_text(MESSAGE)
+            (root / ".Work/new/1600000001.a.b").write_text(f"{MESSAGE}{name}\n")
+
+    def indexed(self, *names: str) -> None:
+        for name in names:
+            self.mailfw("store", "rebuild", name)
+
+
+class MovingTests(Case):
+    def test_a_site_goes_and_comes_back(self) -> None:
+        self.make("ann", "bob")
+        self.mailfw("user", "add", "carol", typed="secret word\n")
+        self.indexed("ann", "bob")
+        saved = self.mailfw("backup", "--all", str(self.folder / "saved"))
+        self.assertIn("bob@example.org: 7 mailboxes, 2 messages; 2 new, 2 verified", saved.stdout)
+        self.assertIn("1 accounts have never had mail", saved.stderr)
+        self.assertEqual(
+            sorted(each.parent.name for each in self.folder.glob("saved/example.org/*/backup.json")), ["ann", "bob"]
+        )
+        again = self.mailfw("backup", "--quick", "--all", str(self.folder / "saved"))
+        self.assertIn("; 0 new, 0 verified", again.stdout)
+        self.data.rename(self.folder / "lost")
+        back = self.mailfw("restore", str(self.folder / "saved"))
+        self.assertIn("ann@example.org: 7 mailboxes, 2 messages; 2 new, 2 verified", back.stdout)
+        self.assertIn("note: nobody can log in as bob@example.org yet", back.stderr)
+        self.assertIn("; 0 new", self.mailfw("restore", str(self.folder / "saved/example.org/bob")).stdout)
+
+    def test_one_mailbox_into_another_account(self) -> None:
+        self.make("ann")
+        self.indexed("ann")
+        self.mailfw("backup", "ann", str(self.folder / "saved"))
+        done = self.mailfw("restore", "--account", "zoe", "--mailbox", "Work", str(self.folder / "saved"))
+        self.assertIn("zoe@example.org: 1 mailboxes, 1 messages; 1 new", done.stdout)
+        refused = self.mailfw("restore", "--mailbox", "Play", str(self.folder / "saved"), code=1)
+        self.assertIn("has no mailbox Play", refused.stderr)
+
+    def test_from_one_store_to_another(self) -> None:
+        self.make("ann", "bob")
+        self.indexed("ann", "bob")
+        target = f"--to=maildir:path={self.folder / 'new'}"
+        done = self.mailfw("migrate", "--all", target)
+        self.assertIn("ann@example.org: 7 mailboxes, 2 messages; 2 new, 2 verified", done.stdout)
+        self.assertIn("; 0 new, 2 verified", self.mailfw("migrate", "ann", target).stdout)
+        files = [each for each in (self.folder / "new/example.org/bob/.Work").rglob("*") if each.is_file()]
+        self.assertTrue(any(b"bob" in each.read_bytes() for each in files))
+
+    def test_not_onto_itself(self) -> None:
+        self.make("ann")
+        self.indexed("ann")
+        for same in ("maildir", "maildir:path=mail", f"maildir:path={self.data / 'mail'}"):
+            self.assertIn("the same", self.mailfw("migrate", "ann", f"--to={same}", code=1).stderr, same)
+
+    def test_while_somebody_else_has_the_data(self) -> None:
+        self.make("ann")
+        with (self.data / "server.lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            held.write("4711\n")
+            held.flush()
+            done = self.mailfw("backup", "ann", "x", code=1)
+        self.assertIn("in use by another mailfw, process 4711", done.stderr)
+        self.assertIn("stop the server first", done.stderr)
+
+    def test_what_makes_no_sense(self) -> None:
+        self.make("ann")
+        refusals: list[tuple[tuple[str, ...], str]] = [
+            (("backup", "nobody", str(self.folder / "x")), "there is no mail of nobody@example.org"),
+            (("backup", "--all", "ann", str(self.folder / "x")), "name accounts, or say --all"),
+            (("backup", str(self.folder / "x")), "name accounts, or say --all"),
+            (("restore", str(self.folder / "x")), "this is no backup of an account"),
+            (("migrate", "ann"), "where from, or where to?"),
+            (("migrate", "ann", "--to=marmalade"), "marmalade"),
+            (("migrate", "--all", "--from=imaps://example.net"), "one account at a time"),
+            (("migrate", "ann", "--from=imaps://ann:secret@example.net"), "can be read by every user"),
+            (("migrate", "ann", "--from=imaps://ann@example.net"), "no password on standard input"),
+            (("store", "rebuild", "nobody"), "no such account"),
+        ]
+        for arguments, words in refusals:
+            self.assertIn(words, self.mailfw(*arguments, code=1).stderr, arguments)
+
+    def test_a_store_without_an_index(self) -> None:
+        self.settings += ('--set=store.plugin="memory"',)
+        self.assertIn("has no index apart", self.mailfw("store", "rebuild", "ann", code=1).stderr)
+
+    def test_a_rebuild_says_what_there_is(self) -> None:
+        self.make("ann", "bob")
+        self.mailfw("user", "add", "carol", typed="secret word\n")
+        done = self.mailfw("store", "rebuild", "--all")
+        self.assertIn("bob@example.org: 7 mailboxes, 2 messages", done.stdout)
+        manifest = self.folder / "saved/backup.json"
+        self.mailfw("backup", "bob", str(manifest.parent))
+        self.assertEqual(json.loads(manifest.read_bytes())["account"], "bob@example.org")
+
+
+class WordsTests(SynchronousTestCase):
+    def test_addresses(self) -> None:
+        address = parse_address("imaps://ann%40example.org@mail.example.net")
+        self.assertEqual((address.user, address.host, address.port), ("ann@example.org", "mail.example.net", 993))
+        self.assertEqual(parse_address("imap://[::1]:1143").port, 1143)
+        for wrong in ("imaps://", "http://a", "imaps://a/INBOX", "imap://a:x", "imaps://a:b@c"):
+            self.assertRaises(TransferRefused, parse_address, wrong)
+
+    def test_names_of_mailboxes(self) -> None:
+        self.assertEqual(path_of("inbox", b"/", ""), ("INBOX",))
+        self.assertEqual(path_of("INBOX.Work.2026", b".", "INBOX."), ("Work", "2026"))
+        self.assertEqual(path_of("INBOX.Work", b".", ""), ("INBOX", "Work"))
+        self.assertEqual(path_of("a/b", None, ""), ("a/b",))
+
+    def test_flags(self) -> None:
+        words = [b"\\SEEN", b"\\Recent", b"$Forwarded", b"\\X-Odd", b"two words", "한".encode(), b"NonJunk"]
+        self.assertEqual(flags_of(words), {"\\Seen", "$Forwarded", "NonJunk"})
+
+    def test_the_bar(self) -> None:
+        now = [0.0]
+        stream = StringIO()
+        with patch.object(stream, "isatty", return_value=True):
+            bar = Bar(stream, lambda: now[0])
+        bar.begin("INBOX", 100)
+        now[0] = 10.0
+        bar.advance(50, 1024 * 1024)
+        shown = f"INBOX [##############..............] 50/100 messages, {octets(2**20)}, 5/s, 0:10 left"
+        self.assertIn(shown, stream.getvalue())
+        bar.end()
+        self.assertTrue(stream.getvalue().endswith("\n"))
+
+    def test_lines_where_there_is_no_terminal(self) -> None:
+        now = [0.0]
+        bar = Bar(stream := StringIO(), lambda: now[0])
+        bar.begin("INBOX\x1b", 100)
+        bar.advance(1, 1)
+        self.assertEqual(stream.getvalue(), "")
+        now[0] = 11.0
+        bar.advance(1, 1)
+        self.assertEqual(stream.getvalue(), "INBOX? 2/100 messages, 2 octets, 0/s, 8:59 left\n")

@@ -1,0 +1,95 @@
+"""An index made anew has what the files say, and what only the old index knew where that can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from zope.interface.verify import verifyObject
+
+from mailfw.interfaces import IMailStore
+from mailfw.mail.failure import NoSuchAccount
+from mailfw.mail.mailbox import CreateMailbox, FlagChange, MailboxInfo, RenameMailbox, Role
+from mailfw.optional import IRebuildable
+from mailfw.stores.memory import MemoryStore
+from tests.transfer.test_backup import ANN, Case
+
+#: More keywords than a maildir's file names have letters for.
+WORDS = frozenset(f"$Word{number}" for number in range(40))
+
+
+class RebuildTests(Case):
+    async def rebuild(self, store: IMailStore) -> int:
+        told: list[int] = []
+        await IRebuildable(store).rebuild(ANN, told.append)
+        return sum(told)
+
+    async def infos(self, store: IMailStore) -> dict[tuple[str, ...], MailboxInfo]:
+        return {each.path: each for each in await store.mailboxes(ANN)}
+
+    @property
+    def index(self) -> Path:
+        return self.home / "data/mail/example.org/ann/mailfw-index.sqlite"
+
+    async def prepared(self) -> IMailStore:
+        store = self.maildir()
+        await self.fill(store)
+        await store.edit_mailbox(ANN, RenameMailbox(("Sent",), ("Outgoing",)))
+        await store.edit_mailbox(ANN, CreateMailbox(("Sent",)))
+        await store.alter(ANN, await self.find(store, ("INBOX",)), [1, 2], FlagChange.ADD, WORDS)
+        return store
+
+    async def test_nothing_is_lost(self) -> None:
+        store = await self.prepared()
+        verifyObject(IRebuildable, store)
+        before, infos = await self.contents(store), await self.infos(store)
+        self.assertEqual(await self.rebuild(store), sum(each.messages for each in infos.values()))
+        self.assertEqual(await self.contents(store), before)
+        after = await self.infos(store)
+        for path, info in infos.items():
+            now = after[path]
+            self.assertEqual(
+                (now.id, now.uid_validity, now.uid_next, now.role, now.messages, now.size, now.unseen, now.recent_uid),
+                (
+                    info.id,
+                    info.uid_validity,
+                    info.uid_next,
+                    info.role,
+                    info.messages,
+                    info.size,
+                    info.unseen,
+                    info.recent_uid,
+                ),
+            )
+            self.assertGreater(now.modseq, info.modseq)
+        self.assertEqual(after["Outgoing",].role, Role.SENT)
+
+    async def test_clients_hear_everything_anew(self) -> None:
+        store = await self.prepared()
+        info = (await self.infos(store))["INBOX",]
+        await self.rebuild(store)
+        snapshot = await store.snapshot(ANN, info.id, info.modseq)
+        self.assertEqual(len(snapshot.uids), info.messages)
+
+    async def test_of_an_index_that_is_broken(self) -> None:
+        store = await self.prepared()
+        before = {path: each[2] for path, each in (await self.contents(store)).items() if path != ("INBOX",)}
+        infos = await self.infos(store)
+        await store.close()
+        for each in self.index.parent.glob("mailfw-index.sqlite-*"):
+            each.unlink()
+        self.index.write_bytes(b"this is no database" * 1000)
+        store = self.maildir()
+        await self.rebuild(store)
+        after = await self.contents(store)
+        self.assertEqual({path: each[2] for path, each in after.items() if path != ("INBOX",)}, before)
+        for path, info in (await self.infos(store)).items():
+            self.assertEqual((info.uid_validity, info.uid_next), (infos[path].uid_validity, infos[path].uid_next))
+
+    async def test_of_an_account_that_is_not(self) -> None:
+        store = self.maildir()
+        await self.assertFailure(Deferred.fromCoroutine(self.rebuild(store)), NoSuchAccount)
+        self.assertFalse(self.index.parent.exists())
+
+    def test_who_has_nothing_to_rebuild(self) -> None:
+        self.assertFalse(IRebuildable.providedBy(MemoryStore()))
