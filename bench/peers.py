@@ -162,7 +162,7 @@ meta_directory = /etc/postfix
 """
 
 _POSTFIX_SERVICES = """\
-127.0.0.1:{port} inet n - n - 250 smtpd
+127.0.0.1:{port} inet n - n - 1100 smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

@@ -36,7 +36,7 @@ WORK = [
 
 POLICIES = (
     'policy.0={plugin="clients", refuse=["192.0.2.0/24"]}',
-    'policy.1={plugin="senders", refuse=["spam.example"]}',
+    'policy.1={plugin="senders", refuse=["@spam.example"]}',
     'policy.2={plugin="recipients", refuse=["nobody@bench.example"]}',
     'policy.3={plugin="rate", client_messages=10000000, client_recipients=10000000}',
     'policy.4={plugin="size", octets=50000000}',
