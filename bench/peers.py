@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -61,10 +62,11 @@ class Peer:
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], patience: float = 30.0) -> None:
@@ -167,7 +169,7 @@ meta_directory = /etc/postfix
 """
 
 _POSTFIX_SERVICES = """\
-127.0.0.1:{port} inet n - n - 250 smtpd
+127.0.0.1:{port} inet n - n - 1100 smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr

@@ -59,7 +59,7 @@ class _Sink:
     def __init__(self, port: int) -> None:
         self._hop = Hop("localhost", "127.0.0.1", port, tls=TLSDemand(TLSLevel.NONE))
 
-    async def find(self, destination: str, require_tls: bool) -> Sequence[Hop]:
+    async def find(self, destination: str, require_tls: bool, tls_optional: bool) -> Sequence[Hop]:
         return [self._hop]
 
     def note_tls(self, destination: str, hop: Hop, result: str) -> None:

@@ -33,7 +33,8 @@ class PromptDirectoryTests(SynchronousTestCase):
         self.directory = PromptDirectory(self.book, Prompter(self.clock, 60.0))
 
     def resolve(self) -> Resolution:
-        return run_now(self, self.directory.resolve(ANN))
+        resolution: Resolution = run_now(self, self.directory.resolve(ANN))
+        return resolution
 
     def test_somebody_who_is_known_is_asked_for_once_a_second(self) -> None:
         self.book.answer = LocalAccount("ann@example.org")

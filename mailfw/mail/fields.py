@@ -39,8 +39,7 @@ def split_fields(header: bytes) -> Iterator[tuple[bytes, bytes]]:
 
     Lines that are no field have the name ``b""``; the empty line at the end is left out.
     """
-    for match in _FIELD.finditer(header):
-        raw = match[0]
+    for raw in _FIELD.findall(header):
         colon = raw.find(b":")
         if colon > 0:
             yield raw[:colon].rstrip(b" \t").lower(), raw

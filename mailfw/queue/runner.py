@@ -228,14 +228,12 @@ class QueueRunner(Service):
         now = self.seconds()
         self._put_some_off(now)
         pause = self._pace.wait(now, self._lanes.local_in_flight)
-        copies = 0 if pause else self._bounds.local_concurrency
         for _ in range(_BEGUN_AT_ONCE):
-            entry = self._lanes.next(now, copies > 0)
+            entry = self._lanes.next(now, not pause and self._pace.has_room)
             if entry is None:
                 break
             if entry.lane.is_local:
-                copies -= len(entry.leg.recipients)
-                self._pace.began(now)
+                self._pace.began(now, len(entry.leg.recipients), entry.active.queued.size)
             wait = 0.0 if self._limiter.is_idle else self._limiter.wait(entry.active.queued, entry.leg)
             if wait:
                 self._lanes.unbegin(entry)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.application.service import IService
 
 from mailfw.options import Options
-from mailfw.service.collector import let_be
 from mailfw.service.crew import Crew
 from mailfw.service.server import Server
 from mailfw.service.text_log import text_log
@@ -17,7 +16,6 @@ def makeService(options: Options) -> IService:
     """Return the server; nothing is opened or written before it is started."""
     from twisted.internet import reactor
 
-    reactor.callWhenRunning(let_be)
     return Server(
         options.configuration,
         options.choices,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import os
 import resource
 import sys
@@ -25,6 +24,7 @@ from mailfw.mail.failure import NoSpace
 from mailfw.plugins import PluginRefused
 from mailfw.service import first_start
 from mailfw.service.assembly import Assembly, assemble
+from mailfw.service.collector import let_be
 from mailfw.service.control import Control
 from mailfw.service.crew import Crew
 from mailfw.service.judges import site_of
@@ -176,7 +176,7 @@ class Server(Service):
             if name in self._ports.doors:
                 self._ports.doors[name].open(factory)
         self.is_ready = True
-        rest_collector()
+        let_be()
         account, password = await self._first_account(assembly)
         log.info(
             "{welcome}",
@@ -247,18 +247,6 @@ class Server(Service):
         if self._lock >= 0:
             first_start.release(self._lock)
         log.info("mailfw has stopped")
-
-
-def rest_collector() -> None:
-    """
-    Have the garbage collector look less often, and no more at what was made until now, which stays.
-
-    Each message is some hundred objects that die by themselves: to look at all young ones after every 700, as Python
-    does, costs a tenth of the processor.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000)
 
 
 def raise_file_limit() -> None:

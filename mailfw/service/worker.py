@@ -38,10 +38,11 @@ from mailfw.interfaces import IDeliveryPolicy
 from mailfw.plugins import PluginRefused, Recipe, with_octets
 from mailfw.queue.steady import steady_from
 from mailfw.service.assembly import behind_tls, login_attempts
+from mailfw.service.collector import let_be
 from mailfw.service.first_start import configured_certificates, own_pair
 from mailfw.service.judges import make_judges, site_of
 from mailfw.service.post import make_intake
-from mailfw.service.server import raise_file_limit, rest_collector
+from mailfw.service.server import raise_file_limit
 from mailfw.service.sessions import Parts, make_sessions
 from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import CertificateRefused, Certificates
@@ -162,7 +163,7 @@ class WorkerProcess:
             os.close(descriptor)
         assert self._counters is not None
         self._others, self._counters.arrived = orders.count - 1, self._give_way
-        rest_collector()
+        let_be()
         self._asking.tell("ready")
 
     def _give_way(self) -> None:

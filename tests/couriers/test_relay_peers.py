@@ -30,7 +30,7 @@ from mailfw.tls.self_signed import make_self_signed
 from tests.couriers.hosts import ANN, IN_CLEAR
 from tests.couriers.test_relay_wire import WireCase
 from tests.interop.postfix import Postfix
-from tests.interop.server import PASSWORD, RunningServer, shared
+from tests.interop.server import PASSWORD, RunningServer, free_port, shared
 
 #: Of NUL everybody makes what he likes, and of nothing nobody can say whether it is there.
 NAMES = [name for name in SAMPLES if name not in ("nul", "empty", "eight-bit")]
@@ -40,12 +40,6 @@ CORPUS["large"] = (
 )
 
 NOBODY = 65534
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:

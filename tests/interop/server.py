@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import pty
+import random
 import select
 import shutil
 import signal
@@ -35,10 +37,11 @@ def require(program: str) -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def insecure() -> ssl.SSLContext:

@@ -8,9 +8,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.disk import Name
-from mailfw.mail.content import Octets
 from mailfw.mail.failure import NoSpace
 from mailfw.spools.log import LogSpool
+from mailfw.testing.contents import MemoryContent
 from mailfw.testing.disk import FaultyDisk
 from mailfw.testing.spool import queued
 from tests.spools.life import run_now
@@ -53,7 +53,7 @@ class BallastTests(SynchronousTestCase):
     def put(self, spool: LogSpool) -> None:
         """Leave messages in the log and the backlog."""
         for name, octets in ALL.items():
-            run_now(spool.put(queued(name), Octets(octets)))
+            run_now(spool.put(queued(name), MemoryContent(octets)))
         for name in ("1c", "1d"):
             run_now(spool.give_back(queued(name)))
         self.assertIsNotNone(run_now(spool.seize("1d")))

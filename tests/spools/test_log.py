@@ -10,10 +10,10 @@ from twisted.trial.unittest import TestCase
 from mailfw.disk import Disk
 from mailfw.interfaces import ISpool
 from mailfw.spools.log import LogSpool
-from mailfw.testing.spool import SpoolContract
+from mailfw.testing.spool import DurableSpoolContract
 
 
-class LogSpoolTests(SpoolContract, TestCase):
+class LogSpoolTests(DurableSpoolContract, TestCase):
     segment = 1_000_000
 
     def make_spool(self) -> LogSpool:
