@@ -20,10 +20,6 @@ _RESOLUTIONS = get_args(Resolution)
 #: Seconds for which an answer of the directory holds, and answers that are remembered.
 _KNOWN_FOR, _MOST_KNOWN = 1.0, 10_000
 
-_RESOLUTIONS = get_args(Resolution)
-#: Seconds for which an answer of the directory holds, and answers that are remembered.
-_KNOWN_FOR, _MOST_KNOWN = 1.0, 10_000
-
 
 class Prompter:
     """
