@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from mailfw.queue.active import Entry
+from mailfw.queue.alarm import Alarm
 
 log = Logger()
 
@@ -18,10 +19,9 @@ class Watch:
     """Cancels attempts that have been under way for `timeout` seconds; a timer runs only while there are any."""
 
     def __init__(self, *, reactor: Any, clock: Callable[[], float], timeout: float) -> None:
-        self._reactor = reactor
         self._clock = clock
         self._timeout = timeout
-        self._timer: Any = None
+        self._alarm = Alarm(reactor, self._look)
         #: The oldest first.
         self._under_way: dict[Entry, Deferred[None] | None] = {}
 
@@ -31,8 +31,7 @@ class Watch:
         attempting = Deferred.fromCoroutine(attempt).addErrback(_never)
         if entry in self._under_way:
             self._under_way[entry] = attempting
-            if self._timer is None:
-                self._timer = self._reactor.callLater(self._timeout, self._look)
+            self._alarm.ring_in(self._timeout)
 
     def answered(self, entry: Entry) -> None:
         """Watch no more: the courier has said what became of it, and what follows is for nobody to cancel."""
@@ -40,12 +39,9 @@ class Watch:
 
     def stop(self) -> None:
         """Let everything take its time."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._alarm.stop()
 
     def _look(self) -> None:
-        self._timer = None
         latest = self._clock() - self._timeout
         for entry, attempting in list(self._under_way.items()):
             if entry.begun > latest:
@@ -56,7 +52,7 @@ class Watch:
                 attempting.cancel()
         if self._under_way:
             pause = next(iter(self._under_way)).begun - latest
-            self._timer = self._reactor.callLater(max(1.0, pause), self._look)
+            self._alarm.ring_in(max(1.0, pause))
 
 
 def _never(fault: Failure) -> None:
