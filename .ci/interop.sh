@@ -1,7 +1,7 @@
 # Installs from Debian the programs that tests talk to: only as root, only what is missing, without starting any.
 # Where that cannot be, the tests that need them are skipped with that reason.
 
-wanted="swaks gsasl libnet-ssleay-perl isync mutt fetchmail curl dovecot-imapd dovecot-pop3d postfix openssl"
+wanted="swaks gsasl libnet-ssleay-perl isync mutt fetchmail curl dovecot-imapd dovecot-pop3d postfix openssl faketime e2fsprogs mount"
 
 missing=""
 for package in $wanted; do

@@ -128,6 +128,7 @@ def mailfw(
         cwd=home,
         stdout=log,
         stderr=log,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},  # for policies of ours
     )
     try:
         wait_for(ports["imap" if imap else "smtp"], process)
@@ -224,13 +225,13 @@ def postfix(home: Path, more: str = "", users: Sequence[str] = USERS) -> Iterato
 
 
 _DOVECOT = """\
-protocols = imap pop3
+protocols = imap pop3{protocols}
 base_dir = {home}/run
 log_path = {home}/log
 listen = 127.0.0.1
 ssl = no
 disable_plaintext_auth = no
-mail_location = maildir:{home}/mail/%n
+mail_location = {location}
 mail_uid = {uid}
 mail_gid = {gid}
 first_valid_uid = 1
@@ -281,17 +282,33 @@ namespace inbox {{
 """
 
 
+_DOVECOT_LMTP = """
+protocol lmtp {{
+  postmaster_address = postmaster@{domain}
+}}
+service lmtp {{
+  process_limit = 200
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {lmtp}
+  }}
+}}
+"""
+
+
 @contextlib.contextmanager
-def dovecot(home: Path) -> Iterator[Peer]:
-    """Run Debian's Dovecot, tuned for many log-ins, on maildirs."""
+def dovecot(home: Path, location: str = "", lmtp: bool = False) -> Iterator[Peer]:
+    """Run Debian's Dovecot, tuned for many log-ins, on maildirs or what else `location` says, with LMTP if asked."""
     import pwd
 
     owner = pwd.getpwnam("nobody")
     (home / "mail").mkdir(parents=True, exist_ok=True)
     subprocess.run(["chown", "-R", f"{owner.pw_uid}:{owner.pw_gid}", str(home / "mail")], check=True)
-    ports = {"imap": free_port(), "pop3": free_port()}
+    ports = {"imap": free_port(), "pop3": free_port(), "lmtp": free_port()}
     configuration = home / "dovecot.conf"
-    configuration.write_text(_DOVECOT.format(home=home, uid=owner.pw_uid, gid=owner.pw_gid, password=PASSWORD, **ports))
+    facts = {"home": home, "uid": owner.pw_uid, "gid": owner.pw_gid, "password": PASSWORD, "domain": DOMAIN, **ports}
+    facts |= {"location": location or f"maildir:{home}/mail/%n", "protocols": " lmtp" if lmtp else ""}
+    configuration.write_text((_DOVECOT + (_DOVECOT_LMTP if lmtp else "")).format(**facts))
     output = (home / "output").open("wb")
     process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(configuration)], stdout=output, stderr=output)
     try:

@@ -46,6 +46,29 @@ class Allowance:
         self._forget(now)
         return 0.0
 
+    def charge(self, name: str, events: int) -> None:
+        """Count events that have happened, whether they could or not."""
+        now = self._clock()
+        full_at = min(self._when_full(name, now) + events * self._interval, now + self._period)
+        self._full_at.pop(name, None)
+        self._full_at[name] = full_at
+        self._forget(now)
+
+    def is_low(self, name: str) -> bool:
+        """Whether less than half is left."""
+        now = self._clock()
+        return self._when_full(name, now) - now > self._period / 2
+
+    def lows(self) -> list[str]:
+        """Return of whom less than half is left."""
+        return [name for name in self._full_at if self.is_low(name)]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everybody has all of it, so that there is nothing to remember."""
+        now = self._clock()
+        return all(full_at <= now for full_at in self._full_at.values())
+
     def is_spent(self, name: str) -> bool:
         """Whether `take` would refuse."""
         if not self._interval or name not in self._full_at:

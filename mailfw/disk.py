@@ -44,6 +44,19 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL
 
 
+def takes_nothing(error: BaseException) -> bool:
+    """Whether an error says that nothing can be written now, as it may be again: reading may go on."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _FAILING_DATABASE
+    return isinstance(error, NoSpace) or (isinstance(error, OSError) and error.errno in FULL | _FAILING)
+
+
+_FAILING = frozenset({errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
+_FAILING_DATABASE = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
+
+
 @contextmanager
 def full_is_no_space() -> Iterator[None]:
     """Turn the errors of a full disk, SQLite's too, into `NoSpace`; every other error stays a fault."""

@@ -406,7 +406,11 @@ class IMessageSource(Interface):
         """Open a message.  Raises `KeyError` if it is gone."""
 
     async def put(account: str, folder: str, content: IContent, flags: Flags, received: int) -> Item:
-        """Keep a message; it is on stable storage when this returns.  Raises `NoSpace`, `OverQuota`."""
+        """
+        Keep a message; it is on stable storage when this returns.  Raises `NoSpace`, `OverQuota`.
+
+        A process that dies over it leaves the message as it was given, or nothing.
+        """
 
     async def set_flags(account: str, folder: str, flags: Mapping[str, Flags]) -> None:
         """Give each message (by key) exactly these flags; keys that are gone are passed over."""

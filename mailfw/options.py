@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,16 @@ from mailfw.plugins import with_octets
 
 #: More processes than this help nobody.
 MOST_WORKERS = 256
+#: As many as there are processors for us; a single one is served best by a single process.
+AUTO = "auto"
+#: What holds where the command line does not say: `AUTO` or a number.
+WORKERS = "0"
 
 
 def _count(text: str) -> int:
+    if text == AUTO:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, MOST_WORKERS) if cores > 1 else 0
     count = int(text)
     if not 0 <= count <= MOST_WORKERS:
         raise ValueError(f"there can be 0 to {MOST_WORKERS} workers")
@@ -37,7 +45,13 @@ class Options(AuthOptionMixin, usage.Options):
     )
     optParameters = (
         ["config", "c", None, "The configuration, a TOML file."],
-        ["workers", "w", 0, "Processes that speak with clients; 0 is one process for everything.", _count],
+        [
+            "workers",
+            "w",
+            _count(WORKERS),
+            "Processes that speak with clients: a number, or auto for one per core; 0 is one process for everything.",
+            _count,
+        ],
     )
 
     source: Source

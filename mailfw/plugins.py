@@ -46,14 +46,16 @@ class Point:
 POINTS: Mapping[str, Point] = {
     "auth": Point("twisted.cred.checkers.ICredentialsChecker", "who may log in"),
     "directory": Point("mailfw.interfaces.IDirectory", "whose address is this", ("site", "accounts")),
-    "policy": Point("mailfw.interfaces.IDeliveryPolicy", "may mail pass", keys=("plugin", "timeout", "on_failure")),
+    "policy": Point(
+        "mailfw.interfaces.IDeliveryPolicy", "may mail pass", ("site", "tally"), ("plugin", "timeout", "on_failure")
+    ),
     "spool": Point("mailfw.interfaces.ISpool", "where the queue is kept"),
     "router": Point("mailfw.interfaces.IRouter", "where mail goes next", ("site", "directory", "table")),
     "resolver": Point("mailfw.interfaces.IResolver", "who asks the DNS"),
     "courier": Point(
         "mailfw.interfaces.ICourier",
         "how it gets there",
-        ("site", "directory", "store", "hops", "open_draft", "delivery"),
+        ("site", "directory", "store", "hops", "open_draft", "delivery", "held"),
     ),
     "quota": Point(
         "mailfw.interfaces.IQuotas",
@@ -64,14 +66,14 @@ POINTS: Mapping[str, Point] = {
     "store": Point(
         "mailfw.interfaces.IMailStore",
         "where mail is kept",
-        ("site", "quotas", "retention"),
-        keys=("plugin", "retention"),
+        ("site", "quotas", "retention", "search", "generations", "writer"),
+        keys=("plugin", "retention", "search"),
     ),
     "source": Point(
         "mailfw.interfaces.IMessageSource",
         "where messages are kept, indexed by mailfw",
         ("site", "retention"),
-        keys=("plugin", "retention"),
+        keys=("plugin", "retention", "search"),
     ),
 }
 
@@ -133,6 +135,10 @@ class Recipe:
             raise PluginRefused(f"{self} cannot start: {type(fault).__name__}: {fault}") from fault
         _verify(self, product)
         return product
+
+    def takes(self, part: str) -> bool:
+        """Whether the factory asks for a part."""
+        return part in _parameters(self.factory)
 
     @property
     def points(self) -> list[str]:

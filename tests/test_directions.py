@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "mailfw"
-SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns", "patience", "optional"}
+SHARED = {"mail", "interfaces", "site", "allowance", "network", "turns", "patience", "optional", "generations"}
 KEEPING = SHARED | {"disk"}
 PROTOCOL = {"wire", "sasl", "mail", "interfaces", "optional", "allowance", "network"}
 
@@ -23,6 +23,8 @@ ROOMS = {
     "network": set[str](),
     "turns": set[str](),
     "patience": set[str](),
+    "generations": set[str](),
+    "fetch": set[str](),
     "wire": {"allowance", "network"},
     "sasl": {"mail", "interfaces"},
     "smtp": PROTOCOL,
@@ -33,11 +35,12 @@ ROOMS = {
     "spools": KEEPING,
     "policies": SHARED,
     "dns": SHARED,
-    "routing": SHARED,
+    "routing": SHARED | {"fetch"},
     "queue": KEEPING,
     "transfer": KEEPING,
-    "accounts": SHARED | {"sasl"},
+    "accounts": SHARED | {"sasl", "fetch"},
     "couriers": SHARED | {"smtp.client", "sasl", "tls", "wire"},
+    "sharing": SHARED,
     "cluster": SHARED | {"sasl"},
     "tls": set[str](),
     "http": set[str](),

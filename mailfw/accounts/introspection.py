@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from base64 import b64encode
@@ -15,14 +14,13 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet import defer
-from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, HTTPConnectionPool
-from twisted.web.http_headers import Headers
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from zope.interface import implementer
 
 from mailfw.accounts import names
 from mailfw.accounts.names import NotAName, full_name
+from mailfw.fetch import FetchFailed, fetch
 from mailfw.mail.failure import Overloaded
 from mailfw.sasl.credentials import IBearerToken
 from mailfw.site import Site
@@ -122,82 +120,40 @@ class IntrospectionEndpoint:
 
     def __init__(self, agent: Any, url: str, authorization: str, timeout: float, clock: Any) -> None:
         self._agent = agent
-        self._url = url.encode("ascii")
-        self._authorization = authorization
+        self._url = url
+        self._headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"} | (
+            {"Authorization": authorization} if authorization else {}
+        )
         self._timeout = timeout
         self._clock = clock
 
     def ask(self, token: str) -> defer.Deferred[Mapping[str, Any]]:
         """Return what is known of a token; the whole question has `timeout` seconds."""
-        asked = defer.Deferred.fromCoroutine(self._ask(token))
-        return asked.addTimeout(self._timeout, self._clock)
+        return defer.Deferred.fromCoroutine(self._ask(token))
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
         form = urlencode({"token": token, "token_type_hint": "access_token"}).encode("ascii")
         try:
-            code, octets = await self._post(form)
-        except IntrospectionFailed:
-            raise
-        except Exception as reason:
-            raise IntrospectionFailed(
-                f"The introspection endpoint cannot be asked: {type(reason).__name__}"
-            ) from reason
-        if code != 200:
-            raise IntrospectionFailed(f"The introspection endpoint answers {code}")
+            answered = await fetch(
+                self._agent,
+                self._clock,
+                self._url,
+                largest=LONGEST_ANSWER,
+                patience=self._timeout,
+                body=form,
+                headers=self._headers,
+            )
+        except FetchFailed as reason:
+            raise IntrospectionFailed(f"The introspection endpoint cannot be asked: {reason}") from reason
+        if answered.code != 200:
+            raise IntrospectionFailed(f"The introspection endpoint answers {answered.code}")
         try:
-            answer = json.loads(octets)
+            answer = json.loads(answered.octets)
         except (ValueError, RecursionError):
             raise IntrospectionFailed("The introspection endpoint answers no JSON")
         if not isinstance(answer, dict):
             raise IntrospectionFailed("The introspection endpoint answers no JSON object")
         return answer
-
-    async def _post(self, form: bytes) -> tuple[int, bytes]:
-        headers = Headers(
-            {"Content-Type": ["application/x-www-form-urlencoded"], "Accept": ["application/json"]}
-            | ({"Authorization": [self._authorization]} if self._authorization else {})
-        )
-        response = await self._agent.request(b"POST", self._url, headers, FileBodyProducer(io.BytesIO(form)))
-        return response.code, await read_bounded(response, LONGEST_ANSWER)
-
-
-class _Body(Protocol):
-    """Gathers what a server sends, up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self.done: defer.Deferred[bytes] = defer.Deferred(lambda _: self._close())
-        self._limit = limit
-        self._octets = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take a piece."""
-        self._octets += data
-        if len(self._octets) > self._limit:
-            self._close()
-            self._finish(IntrospectionFailed("The introspection endpoint does not come to an end"))
-
-    def connectionLost(self, reason: Any = None) -> None:
-        """Take the end; what was cut off is no JSON."""
-        self._finish(None)
-
-    def _finish(self, fault: Exception | None) -> None:
-        if self.done.called:
-            return
-        if fault is None:
-            self.done.callback(bytes(self._octets))
-        else:
-            self.done.errback(fault)
-
-    def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-def read_bounded(response: Any, limit: int) -> defer.Deferred[bytes]:
-    """Return a response's body, which may have `limit` octets."""
-    body = _Body(limit)
-    response.deliverBody(body)
-    return body.done
 
 
 def introspection(

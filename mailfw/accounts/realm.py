@@ -26,12 +26,17 @@ class Account:
     store: IMailStore
 
 
+def _as_it_is(store: IMailStore) -> IMailStore:
+    return store
+
+
 @implementer(IRealm)
 class MailRealm:
-    """The accounts of one store."""
+    """The accounts of one store; `view` returns it as the user of one login sees it."""
 
-    def __init__(self, store: IMailStore) -> None:
+    def __init__(self, store: IMailStore, view: Callable[[IMailStore], IMailStore] = _as_it_is) -> None:
         self._store = store
+        self._view = view
 
     def requestAvatar(self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]) -> Deferred[Login]:  # noqa: N803
         """Return the `IAccount` of an avatar id, which is the account's name as UTF-8; anonymous users have none."""
@@ -45,4 +50,4 @@ class MailRealm:
         except (UnicodeDecodeError, NotAName):
             raise LoginDenied("No account can have this name")
         await self._store.open_account(name)
-        return IAccount, Account(name, self._store), lambda: None
+        return IAccount, Account(name, self._view(self._store)), lambda: None

@@ -34,6 +34,9 @@ log = Logger()
 #: Calls of one worker that the keeper works on at once; what comes beyond waits, and then the worker does.
 MOST_CALLS = 256
 
+#: Octets of news that wait for an end which does not read, before it is given up.
+MOST_UNREAD = 16 * 1024 * 1024
+
 #: The first item of a message.
 _CALL, _ANSWER, _FAILURE, _NEWS = range(4)
 
@@ -50,6 +53,7 @@ class Channel(Protocol):
         self._on_lost = on_lost
         self._reader = FrameReader()
         self._may_write = True
+        self._unread = 0
         self.is_connected = False
 
     def connectionMade(self) -> None:
@@ -88,12 +92,27 @@ class Channel(Protocol):
 
     def tell(self, name: str, *said: Any) -> None:
         """Send news; plain values alone.  Nothing happens when the other end is gone."""
-        if self.is_connected:
-            self._send([_NEWS, name, *said], [])
+        if not self.is_connected:
+            return
+        sent = self._send([_NEWS, name, *said], [])
+        if self._may_write:
+            return
+        self._unread += sent
+        if self._unread > MOST_UNREAD:
+            log.error("Another process of the server does not read what it is told: its connection is ended")
+            transport: Any = self.transport
+            transport.abortConnection()
 
-    def _send(self, message: list[Any], blobs: Blobs) -> None:
+    def _send(self, message: list[Any], blobs: Blobs) -> int:
+        frame = write_frame(message, blobs)
         transport: Any = self.transport
-        transport.writeSequence(write_frame(message, blobs))
+        transport.writeSequence(frame)
+        return sum(map(len, frame))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the other end does not read at the moment."""
+        return not self._may_write
 
     def pauseProducing(self) -> None:
         """Have the transport say that the other end does not read."""
@@ -102,6 +121,7 @@ class Channel(Protocol):
     def resumeProducing(self) -> None:
         """Have the transport say that it does."""
         self._may_write = True
+        self._unread = 0
 
     def stopProducing(self) -> None:
         """Have the transport say that nobody reads any more; `connectionLost` follows."""
@@ -180,7 +200,7 @@ class Asking(Channel):
 
     def resumeProducing(self) -> None:
         """Let those go on who wait for room."""
-        self._may_write = True
+        super().resumeProducing()
         while self._waiting and self._may_write:
             turn = self._waiting.popleft()
             if not turn.called:
@@ -282,7 +302,7 @@ class Answering(Channel):
 
     def resumeProducing(self) -> None:
         """Work on."""
-        self._may_write = True
+        super().resumeProducing()
         self._go_on_safely()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

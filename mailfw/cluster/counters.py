@@ -107,9 +107,10 @@ class Counters:
         self.attempts = SharedAttempts(attempts, tell)
         self.mistakes = SharedAllowance(*mistakes, clock.seconds, tell)
         self._services: dict[str, ConnectionsElsewhere] = {}
-        #: Connections here, and what is called when there is one more.
+        #: Connections here, and what is called when there is one more, or others have said how many they have.
         self.own = 0
         self.arrived: Callable[[], None] = lambda: None
+        self.heard: Callable[[], None] = lambda: None
 
     def elsewhere(self, service: str) -> ConnectionsElsewhere:
         """Return what the others count for a service."""
@@ -131,6 +132,7 @@ class Counters:
     def hear_connections(self, service: str, client: str, by: int) -> None:
         """Count connections of another worker."""
         self.elsewhere(service).hear(client, by)
+        self.heard()
 
     def hear_counted(self, what: str, first: str, second: str) -> None:
         """Count something else of another worker."""
@@ -157,7 +159,7 @@ class Register:
         """Forget a worker; its connections are gone."""
         _, counted = self._members.pop(member, (None, Connections()))
         for (service, client), count in counted.items():
-            self._pass_on(member, "connections", service, client, -count)
+            self.tell_others(member, "connections", service, client, -count)
 
     def connections(self, member: object, service: str, client: str, by: int) -> None:
         """Hear what a worker counts."""
@@ -167,13 +169,14 @@ class Register:
         counted[service, client] += by
         if not counted[service, client]:
             del counted[service, client]
-        self._pass_on(member, "connections", service, client, by)
+        self.tell_others(member, "connections", service, client, by)
 
     def counted(self, member: object, what: str, first: str, second: str) -> None:
         """Hear something else that a worker counts."""
-        self._pass_on(member, "counted", what, first, second)
+        self.tell_others(member, "counted", what, first, second)
 
-    def _pass_on(self, member: object, *said: Any) -> None:
+    def tell_others(self, member: object, *said: Any) -> None:
+        """Tell all but one."""
         for other, (tell, _) in self._members.items():
             if other is not member:
                 tell(*said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zope.interface import implementer
@@ -98,23 +98,21 @@ class RemotePolicy:
         verdict: Verdict | None = await self._asking.call("judge", self._name, question, client, sender, recipient)
         return verdict
 
-    def on_connect(self, client: Client) -> Coroutine[Any, Any, Verdict | None]:
+    async def on_connect(self, client: Client) -> Verdict | None:
         """Ask about a client."""
-        return self._judge("on_connect", client)
+        return await self._judge("on_connect", client)
 
-    def on_helo(self, client: Client) -> Coroutine[Any, Any, Verdict | None]:
+    async def on_helo(self, client: Client) -> Verdict | None:
         """Ask about its name."""
-        return self._judge("on_helo", client)
+        return await self._judge("on_helo", client)
 
-    def on_sender(self, client: Client, sender: Address | None) -> Coroutine[Any, Any, Verdict | None]:
+    async def on_sender(self, client: Client, sender: Address | None) -> Verdict | None:
         """Ask about a sender."""
-        return self._judge("on_sender", client, sender)
+        return await self._judge("on_sender", client, sender)
 
-    def on_recipient(
-        self, client: Client, sender: Address | None, recipient: Address
-    ) -> Coroutine[Any, Any, Verdict | None]:
+    async def on_recipient(self, client: Client, sender: Address | None, recipient: Address) -> Verdict | None:
         """Ask about a recipient."""
-        return self._judge("on_recipient", client, sender, recipient)
+        return await self._judge("on_recipient", client, sender, recipient)
 
     async def on_message(self, client: Client, envelope: Envelope, content: IContent) -> Verdict | None:
         """Have no opinion: what looks at messages is not asked at the keeper."""

@@ -31,9 +31,12 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.mail.personal import Mark
 from mailfw.mail.quota import Quota
+from mailfw.mail.rights import AccessList, Rights
+from mailfw.mail.sought import SearchAnswer, read_condition
 from mailfw.mail.summary import Summary
-from mailfw.optional import IManyContents
+from mailfw.optional import IManyContents, ISearchedMail, ISharedMail
 
 log = Logger()
 
@@ -265,6 +268,19 @@ class StoreDesk:
                 return done, found
         return len(uids), found
 
+    async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: str) -> SearchAnswer:
+        """Say which messages match, and which have to be read to tell: all, if the store does not search."""
+        if not ISearchedMail.providedBy(self._store):
+            return SearchAnswer((), uids)
+        return await ISearchedMail(self._store).search(account, mailbox, uids, read_condition(condition))
+
+    async def rebuild_search(self, account: str) -> int:
+        """Make what an account is searched by anew, and return of how many messages."""
+        told: list[int] = []
+        if ISearchedMail.providedBy(self._store):
+            await ISearchedMail(self._store).rebuild_search(account, told.append)
+        return sum(told)
+
     async def append(self, account: str, mailbox: str, messages: list[NewParcel]) -> list[Appended]:
         """Add messages."""
         new = [NewMessage(self._content(m.content), m.flags, m.received, m.token, m.summary) for m in messages]
@@ -289,6 +305,62 @@ class StoreDesk:
     async def expunge(self, account: str, mailbox: str, uids: Sequence[int] | None) -> Expunged:
         """Remove what has \\Deleted."""
         return await self._store.expunge(account, mailbox, uids)
+
+    # ------------------------------------------------------------ others' mailboxes
+
+    def _shared(self) -> ISharedMail:
+        return ISharedMail(self._store)
+
+    async def access(self, account: str, mailbox: str) -> AccessList:
+        """Return who else may do what."""
+        return await self._shared().access(account, mailbox)
+
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
+        """Give an identifier exactly these rights."""
+        await self._shared().grant(account, mailbox, identifier, rights)
+
+    async def shared_with(self, user: str) -> frozenset[str]:
+        """Return who may share something with a user."""
+        return await self._shared().shared_with(user)
+
+    async def mailboxes_for(self, account: str, user: str) -> list[MailboxInfo]:
+        """Return what is shared with a user."""
+        return await self._shared().mailboxes_for(account, user)
+
+    async def mailbox_for(self, account: str, mailbox: str, user: str) -> MailboxInfo:
+        """Return one mailbox as a user sees it."""
+        return await self._shared().mailbox_for(account, mailbox, user)
+
+    async def snapshot_for(self, account: str, mailbox: str, user: str, since: int) -> Snapshot:
+        """Return what changed for a user."""
+        return await self._shared().snapshot_for(account, mailbox, user, since)
+
+    async def readers(self, account: str, mailbox: str) -> frozenset[str]:
+        """Return who has marked anything."""
+        return await self._shared().readers(account, mailbox)
+
+    async def marks(self, account: str, mailbox: str, user: str, uids: Sequence[int]) -> list[Mark]:
+        """Return which messages a user has seen."""
+        return await self._shared().marks(account, mailbox, user, uids)
+
+    async def alter_for(
+        self,
+        account: str,
+        mailbox: str,
+        user: str,
+        uids: Sequence[int],
+        change: FlagChange,
+        flags: frozenset[str],
+        unchanged_since: int | None,
+    ) -> Altered:
+        """Change flags for a user."""
+        return await self._shared().alter_for(account, mailbox, user, uids, change, flags, unchanged_since)
+
+    async def forget_user(self, account: str, user: str) -> None:
+        """Forget all that is kept of a user."""
+        await self._shared().forget_user(account, user)
+
+    # ------------------------------------------------------------ news
 
     async def watch(self, account: str, number: int) -> None:
         """Send news of an account under this number."""

@@ -15,6 +15,7 @@ from mailfw.cluster.channel import Answering
 from mailfw.cluster.codec import Malformed
 from mailfw.cluster.counters import Register
 from mailfw.cluster.desk import StoreDesk
+from mailfw.cluster.shares import Counted, Ledger
 from mailfw.interfaces import IContent, IDeliveryPolicy, IDraft, IMailStore
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
@@ -63,6 +64,7 @@ class Keeper:
         self.etrn = etrn
         self.policies = policies
         self.register = Register()
+        self.ledger = Ledger(reactor.seconds, self.register.tell_others)
         self.locked: set[str] = set()
         self._reactor = reactor
 
@@ -87,6 +89,7 @@ class Keeper:
         factory.noisy = False
         self._reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
         self.register.join(desk, tell)
+        self.ledger.join(tell)
         return channel[0]
 
 
@@ -137,6 +140,14 @@ class WorkerDesk(StoreDesk):
             case "on_recipient" if recipient is not None:
                 return await asked.on_recipient(client, sender, recipient)
         raise Malformed(f"there is no question {question!r}")
+
+    async def take_allowance(self, counted: Counted, name: str) -> tuple[float, bool]:
+        """Count an event of which not many are left."""
+        return self._keeper.ledger.take(self, counted, name)
+
+    async def charge(self, counted: Counted, events: Mapping[str, int]) -> list[str]:
+        """Count what the worker has counted."""
+        return self._keeper.ledger.charge(self, counted, events)
 
     async def lock_maildrop(self, account: str) -> bool:
         """Lock a maildrop; False where any worker has it."""

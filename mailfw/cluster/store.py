@@ -26,7 +26,8 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.mail.quota import Quota
-from mailfw.optional import IManyContents
+from mailfw.mail.sought import Condition, SearchAnswer, write_condition
+from mailfw.optional import IManyContents, ISearchedMail
 
 #: Messages that are asked for at once where many are to be opened.
 _AT_ONCE = 64
@@ -56,7 +57,7 @@ class Watches:
             notice(mailbox, modseq)
 
 
-@implementer(IMailStore, IManyContents)
+@implementer(IMailStore, IManyContents, ISearchedMail)
 class RemoteStore:
     """The keeper's store; `asking` is the channel to it, whose news of ``notice`` go to ``watches.hear``."""
 
@@ -149,6 +150,15 @@ class RemoteStore:
     def _dispose_many(self, answer: tuple[int, list[tuple[int, Opened]]]) -> None:
         for _, opened in answer[1]:
             self._dispose(opened)
+
+    async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: Condition) -> SearchAnswer:
+        """Say which messages match; all have to be read where the keeper's store cannot tell."""
+        answer: SearchAnswer = await self._asking.call("search", account, mailbox, uids, write_condition(condition))
+        return answer
+
+    async def rebuild_search(self, account: str, tell: Callable[[int], None]) -> None:
+        """Have what an account is searched by made anew, and tell of it at the end."""
+        tell(await self._asking.call("rebuild_search", account))
 
     # ------------------------------------------------------------ changing
 

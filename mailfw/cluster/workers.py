@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from mailfw.cluster.channel import Answering
@@ -19,34 +21,47 @@ from mailfw.cluster.keeper import Keeper
 log = Logger()
 
 #: Seconds before a worker that died is started again; doubled each time that it dies young, up to the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 #: Seconds that a worker has to live to be forgiven.
-GROWN_UP = 60.0
+GROWN_UP = 10.0
 #: Seconds that a worker which has been replaced may go on with the connections it has.
 RETIREMENT = 3600.0
 #: Seconds that a worker has to end when it is asked to: sessions get 30, and then 5.
 LAST_WORDS = 45.0
 #: Workers of earlier configurations that may still be there, for each present one; the oldest are asked to end.
 GENERATIONS = 3
+#: Seconds between two looks whether workers answer; who has not after so many looks has hung, and so has who was not
+#: ready after so many.
+LOOK, SILENCE, SLOW_START = 5.0, 4, 24
 #: Deaths of one worker before all were ready for the first time, after which there is no point in going on.
 HOPELESS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPort:
-    """A listening socket that workers accept from; `family` is of the `socket` module."""
+    """
+    A listening socket that workers accept from.
+
+    `family` is of the `socket` module, and `backlog` how many connections the system keeps until they are accepted.
+    """
 
     service: str
     descriptor: int
     family: int
+    backlog: int
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a worker runs, and what it is told when it is there: plain JSON, but for its ports."""
+    """
+    What a worker runs, and what it is told when it is there: plain JSON, but for its ports.
+
+    It inherits other descriptors too, of which it is told the numbers they have there.
+    """
 
     arguments: Sequence[str]
     orders: dict[str, Any]
+    inherited: Mapping[str, int] = field(default_factory=dict)
 
 
 class Worker(ProcessProtocol):
@@ -59,6 +74,8 @@ class Worker(ProcessProtocol):
         self.is_ready = False
         self.is_retired = False
         self.started = 0.0
+        #: Looks since it last said something, or since it was started.
+        self.silence = 0
         self.ended: Deferred[None] = Deferred()
         self._timers: list[Any] = []
 
@@ -67,6 +84,24 @@ class Worker(ProcessProtocol):
         """The process, None when it has ended."""
         process: Any = self.transport
         return process.pid if process is not None else None
+
+    def look(self) -> None:
+        """End it if it has hung; ask it to answer."""
+        most = SILENCE if self.is_ready else SLOW_START
+        self.silence += 1
+        if self.silence > most:
+            log.critical(
+                "Worker {number} has not answered for {seconds} s: it is ended",
+                number=self.number,
+                seconds=int(most * LOOK),
+            )
+            self._signal("KILL")
+        elif self.channel is not None and self.is_ready:
+            self.channel.tell("answer")
+
+    def hear(self) -> None:
+        """Hear that it is alive."""
+        self.silence = 0
 
     def retire(self) -> None:
         """Have it take no more connections, finish those it has, and end."""
@@ -110,6 +145,15 @@ class Worker(ProcessProtocol):
         self.ended.callback(None)
 
 
+def processor_seconds(pid: int) -> float:
+    """Return how long a process has worked, 0 where the system does not say."""
+    try:
+        # What clock_getcpuclockid(3) makes of a process's number on Linux; Python knows it for threads alone.
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
+
+
 class Workers:
     """
     Keeps `count` workers running.
@@ -140,6 +184,8 @@ class Workers:
         self._is_stopping = False
         self._started: Deferred[None] = Deferred()
         self._waiting: list[tuple[set[Worker], Deferred[None]]] = []
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
         self.reactor = reactor
 
     @property
@@ -151,7 +197,17 @@ class Workers:
         """Start all; fires when they are ready."""
         for number in range(self._count):
             self._present[number] = self._spawn(number)
+        self._watch.start(LOOK, now=False)
         return self._started
+
+    def _look(self) -> None:
+        """
+        End workers that have hung.
+
+        It is looks that are counted and not seconds: those in which we were stopped ourselves are nobody's fault.
+        """
+        for worker in (*self._present.values(), *self._old):
+            worker.look()
 
     def _ready(self, workers: Sequence[Worker]) -> Deferred[None]:
         """Return what fires when all are ready, or have ended."""
@@ -175,18 +231,22 @@ class Workers:
         told = []
         for place, port in enumerate(self._ports, 4):
             descriptors[place] = port.descriptor
-            told.append([port.service, place, port.family])
-        listeners = {"ready": lambda: self._is_ready(worker)}
+            told.append([port.service, place, port.family, port.backlog])
+        first = 4 + len(self._ports)
+        descriptors.update(enumerate(program.inherited.values(), first))
+        inherited = {name: place for place, name in enumerate(program.inherited, first)}
+        listeners = {"ready": lambda: self._is_ready(worker), "alive": worker.hear}
         worker.channel = self._keeper.serve(ours.fileno(), listeners)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path)}  # noqa: PTH109  # what "" in sys.path means
         self.reactor.spawnProcess(worker, program.arguments[0], program.arguments, environment, childFDs=descriptors)
         ours.close()
         theirs.close()
-        worker.channel.tell("orders", {**program.orders, "ports": told, "number": number})
+        worker.channel.tell("orders", {**program.orders, **inherited, "ports": told, "number": number})
         return worker
 
     def _is_ready(self, worker: Worker) -> None:
         worker.is_ready = True
+        worker.hear()
         self._settle(worker)
         if len(self.pids) == self._count and not self._started.called:
             self._started.callback(None)
@@ -245,6 +305,8 @@ class Workers:
     async def stop(self) -> None:
         """Have all end; when this returns they have."""
         self._is_stopping = True
+        if self._watch.running:
+            self._watch.stop()
         for restart in self._restarts:
             if restart.active():
                 restart.cancel()

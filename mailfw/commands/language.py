@@ -13,6 +13,8 @@ VERSION = 1
 REQUEST_LIMIT = 1024 * 1024
 #: The socket, in the data directory.
 SOCKET = "control.sock"
+#: The socket by which commands that move mail work with the store.
+STORE_SOCKET = "store.sock"
 #: What a process has locked that works on the queue there.
 LOCK = "server.lock"
 #: Octets of a socket's path that every system takes (unix(7): 108, on BSD 104).

@@ -1,4 +1,4 @@
-"""``mailfw mail``: what accounts keep, and what was expunged from them."""
+"""``mailfw mail``: what accounts keep, what was expunged from them, and what they share."""
 
 from __future__ import annotations
 
@@ -13,15 +13,20 @@ from typing import Any
 from mailfw.commands.connection import Line, ask, configuration_of, remark
 from mailfw.commands.refusal import CommandRefused
 from mailfw.commands.words import age, octets, safe
+from mailfw.mail.rights import LETTERS, BadRights, format_rights, parse_rights
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])", re.ASCII)
+#: Rights in a word, before it is taken for letters.
+_WORDS = {"none": "", "all": LETTERS}
 _FILTERS = ("since", "mailbox", "subject", "sender")
 
 
 def add_parsers(families: Any) -> None:
     """Add this family to the command line."""
-    family = families.add_parser("mail", help="look at the mail of an account, and put back what was expunged")
+    family = families.add_parser(
+        "mail", help="look at the mail of accounts, put back what was expunged, share mailboxes"
+    )
     verbs = family.add_subparsers(metavar="VERB", required=True)
     for name, run, meaning in (
         ("usage", usage, "print what an account keeps, and what it may"),
@@ -37,6 +42,36 @@ def add_parsers(families: Any) -> None:
         else:
             verb.add_argument("--json", action="store_true", help="print JSON, one object a line")
         verb.set_defaults(run=run)
+    _add_share(verbs)
+    _add_shares(verbs)
+
+
+def _add_share(verbs: Any) -> None:
+    verb = verbs.add_parser("share", help="say what somebody may do with a mailbox of somebody else's")
+    verb.add_argument("account", metavar="OWNER", help="whose mailbox it is")
+    verb.add_argument("mailbox", metavar="MAILBOX", help="its name: INBOX, Work/2026")
+    verb.add_argument("user", metavar="USER", help="an account, or anyone")
+    verb.add_argument(
+        "rights",
+        metavar="RIGHTS",
+        type=_rights,
+        help=f"letters of {LETTERS} as in RFC 4314, say lrs to read; all or none",
+    )
+    verb.set_defaults(run=share)
+
+
+def _add_shares(verbs: Any) -> None:
+    verb = verbs.add_parser("shares", help="print what an account shares, and what is shared with it")
+    verb.add_argument("account", metavar="ACCOUNT", help="a full address, or its local part in the first domain")
+    verb.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    verb.set_defaults(run=shares)
+
+
+def _rights(text: str) -> str:
+    try:
+        return _WORDS[text] if text in _WORDS else format_rights(parse_rights(text))
+    except BadRights as bad:
+        raise argparse.ArgumentTypeError(str(bad))
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +140,31 @@ def undelete(given: argparse.Namespace) -> int:
 
     ask(given, {"do": "undelete", "account": _account(given), "where": where}, tell)
     return 0
+
+
+def share(given: argparse.Namespace) -> int:
+    """Give somebody exactly these rights to a mailbox."""
+
+    def tell(line: Line) -> None:
+        print(_sharing(line))
+
+    asked = {"account": _account(given), "mailbox": given.mailbox, "user": given.user, "rights": given.rights}
+    ask(given, {"do": "share", **asked}, tell)
+    return 0
+
+
+def shares(given: argparse.Namespace) -> int:
+    """Print who may do what with whose mailboxes, one a line."""
+
+    def tell(line: Line) -> None:
+        print(json.dumps(line) if given.json else _sharing(line))
+
+    ask(given, {"do": "shares", "account": _account(given)}, tell)
+    return 0
+
+
+def _sharing(line: Line) -> str:
+    return f"{safe(line['owner'])}  {safe(line['mailbox'])}  {safe(line['user'])}  {line['rights'] or 'none'}"
 
 
 def _where(given: argparse.Namespace) -> dict[str, Any]:

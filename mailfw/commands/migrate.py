@@ -38,6 +38,9 @@ def add_parsers(families: Any) -> None:
     moving.add_argument("--password-file", metavar="FILE", type=Path, help="the password at the IMAP server, one line")
     moving.add_argument("--ca", metavar="FILE", type=Path, help="whose certificates to trust, in PEM")
     moving.add_argument("--plaintext", action="store_true", help="send passwords without TLS where there is none")
+    moving.add_argument(
+        "--delete", action="store_true", help="remove what came earlier and is not at the origin any more"
+    )
     add_verification(moving)
     moving.set_defaults(run=migrate)
 
@@ -65,11 +68,11 @@ def _between_stores(given: argparse.Namespace) -> int:
         if origin is target or await _is_same(origin, target, accounts):
             raise CommandRefused("both stores are the same: all mail would be doubled")
 
-        def ends(account: str) -> tuple[Origin, Target]:
+        async def ends(account: str) -> tuple[Origin, Target]:
             found = StoreOrigin(origin, account, origin_kind)
-            return found, opened.target(account, f"{found.name}>{target_kind}", store=target)
+            return found, await opened.target(account, f"{found.name}>{target_kind}", store=target)
 
-        return await move_all(opened, accounts, ends, Terms(verify_all=not given.quick))
+        return await move_all(opened, accounts, ends, Terms(verify_all=not given.quick, delete=given.delete))
 
     return with_stock(given, work)
 
@@ -110,13 +113,13 @@ def _from_server(given: argparse.Namespace) -> int:
             if names is not None and account not in names:
                 remark(f"note: nobody can log in as {account} yet")
 
-        def ends(account: str) -> tuple[Origin, Target]:
+        async def ends(account: str) -> tuple[Origin, Target]:
             job = by_account[account]
             origin = ImapOrigin(job.server, job.name, opened.disk)
             opened.site.reactor.addSystemEventTrigger("before", "shutdown", origin.interrupt)
-            return origin, opened.target(account, f"{job.name}>{kind}", store=target)
+            return origin, await opened.target(account, f"{job.name}>{kind}", store=target)
 
-        return await move_all(opened, list(by_account), ends, Terms(verify_all=not given.quick))
+        return await move_all(opened, list(by_account), ends, Terms(verify_all=not given.quick, delete=given.delete))
 
     return with_stock(given, work)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mailfw.commands.bar import Bar
-from mailfw.commands.connection import become_owner, in_reactor
+from mailfw.commands.connection import become_owner, in_reactor, remark
 from mailfw.commands.refusal import CommandRefused
 from mailfw.commands.words import octets, safe
 
@@ -25,12 +25,13 @@ def add_verification(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="verify what is new alone, not all that is there")
 
 
-def with_stock(given: argparse.Namespace, work: Callable[[Stock], Awaitable[int]]) -> int:
+def with_stock(given: argparse.Namespace, work: Callable[[Stock], Awaitable[int]], alone: bool = False) -> int:
     """
-    Do something with the stores of a server that does not run.
+    Do something with the stores, of a server that runs too unless the work has to be `alone` with them.
 
-    Raises `CommandRefused` where one does, and for what the work is refused.
+    Raises `CommandRefused` where it has to and a server runs, and for what the work is refused.
     """
+    from mailfw.cluster.procedures import ConnectionToKeeperLost
     from mailfw.configuration.choices import read
     from mailfw.mail.failure import StoreRefusal
     from mailfw.service.first_start import InUse, make_directory
@@ -42,7 +43,7 @@ def with_stock(given: argparse.Namespace, work: Callable[[Stock], Awaitable[int]
     codes: list[int] = []
 
     async def act(reactor: Any) -> None:
-        async with stock(configuration, choices, reactor) as opened:
+        async with stock(configuration, choices, reactor, alone) as opened:
             codes.append(await work(opened))
 
     try:
@@ -55,6 +56,8 @@ def with_stock(given: argparse.Namespace, work: Callable[[Stock], Awaitable[int]
         raise CommandRefused(str(reason).removeprefix("mailfw: "))
     except (TransferRefused, StoreRefusal) as reason:
         raise CommandRefused(str(reason))
+    except ConnectionToKeeperLost:
+        raise CommandRefused("the server has stopped; what was done so far is done: type the command again")
     except sqlite3.OperationalError as reason:  # an index has one user
         raise CommandRefused(f"{reason}: another program has this store open, or two stores are the same")
     except OSError as reason:
@@ -71,37 +74,43 @@ async def move(opened: Stock, account: str, origin: Origin, target: Target, term
     finally:
         await target.close()
         await origin.close()
-    _report(account, outcome)
+        await opened.release(account)
+    report(account, outcome, f"{outcome.mailboxes} mailboxes, {outcome.messages} messages; {outcome.copied} new")
+    if outcome.missing:
+        remark(f"{safe(account)}: {outcome.missing} messages could not be had, and are not here")
+    if outcome.removed:
+        remark(f"{safe(account)}: {outcome.removed} messages that the origin no longer has were removed")
+    elif outcome.left:
+        remark(
+            f"{safe(account)}: {outcome.left} messages are here that the origin no longer has; --delete removes them"
+        )
     return outcome.is_good
 
 
-def _report(account: str, outcome: Outcome) -> None:
-    print(
-        f"{safe(account)}: {outcome.mailboxes} mailboxes, {outcome.messages} messages; "
-        f"{outcome.copied} new, {outcome.verified} verified ({octets(outcome.octets)})",
-        flush=True,
-    )
+def report(name: str, outcome: Outcome, what: str) -> None:
+    """Say what became of an account, beginning with `what`."""
+    print(f"{safe(name)}: {what}, {outcome.verified} verified ({octets(outcome.octets)})", flush=True)
     for fault in outcome.faults:
-        print(f"mailfw: {safe(account)}: {safe(fault)}", file=sys.stderr)
+        print(f"mailfw: {safe(name)}: {safe(fault)}", file=sys.stderr)
     if outcome.others:
-        print(f"mailfw: {safe(account)}: and {outcome.others} more", file=sys.stderr)
+        print(f"mailfw: {safe(name)}: and {outcome.others} more", file=sys.stderr)
 
 
 async def move_all(
     opened: Stock,
     accounts: Sequence[str],
-    ends: Callable[[str], tuple[Origin, Target]],
+    ends: Callable[[str], Awaitable[tuple[Origin, Target]]],
     terms: Terms,
 ) -> int:
     """Move accounts one after the other, passing over those that have no mail; returns the exit code."""
-    from mailfw.transfer.account import TransferRefused
+    from mailfw.transfer.account import TargetFull, TransferRefused
 
     good = True
     for account in accounts:
         try:
-            good &= await move(opened, account, *ends(account), terms)
+            good &= await move(opened, account, *await ends(account), terms)
         except TransferRefused as reason:
-            if len(accounts) == 1:
+            if len(accounts) == 1 or isinstance(reason, TargetFull):
                 raise
             print(f"mailfw: {safe(account)}: {safe(reason)}", file=sys.stderr)
             good = False

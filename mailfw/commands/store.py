@@ -21,6 +21,7 @@ def add_parsers(families: Any) -> None:
     rebuilding = verbs.add_parser("rebuild", help="make the index anew from the files")
     rebuilding.add_argument("accounts", metavar="ACCOUNT", nargs="*", help="an account, or several")
     rebuilding.add_argument("--all", action="store_true", help="every account")
+    rebuilding.add_argument("--search", action="store_true", help="what mail is searched by alone, from the mail")
     rebuilding.set_defaults(run=rebuild)
 
 
@@ -29,20 +30,40 @@ def rebuild(given: argparse.Namespace) -> int:
 
     async def work(opened: Stock) -> int:
         from mailfw.mail.failure import NoSuchAccount
-        from mailfw.optional import IRebuildable
+        from mailfw.optional import IRebuildable, ISearchedMail
 
-        if not IRebuildable.providedBy(opened.store):
+        if given.search and not ISearchedMail.providedBy(opened.store):
+            raise CommandRefused(f"the store {opened.kind} finds no text without reading mail")
+        if not given.search and not IRebuildable.providedBy(opened.store):
             raise CommandRefused(f"the store {opened.kind} has no index apart from the mail itself")
         for account in chosen(given, opened):
             try:
-                await _rebuild(opened, account)
+                await (_rebuild_search if given.search else _rebuild)(opened, account)
             except NoSuchAccount:
                 if not given.all:
                     raise
                 remark(f"{account} has never had mail")
         return 0
 
-    return with_stock(given, work)
+    return with_stock(given, work, alone=not given.search)
+
+
+async def _rebuild_search(opened: Stock, account: str) -> None:
+    from mailfw.optional import ISearchedMail
+
+    bar, told = Bar(), list[int]()
+    boxes = await opened.store.mailboxes(account)
+
+    def tell(messages: int) -> None:
+        told.append(messages)
+        bar.advance(messages, 0)
+
+    bar.begin(account, sum(box.messages for box in boxes))
+    try:
+        await ISearchedMail(opened.store).rebuild_search(account, tell)
+    finally:
+        bar.end()
+    print(f"{account}: {sum(told)} messages can be searched", flush=True)
 
 
 async def _rebuild(opened: Stock, account: str) -> None:

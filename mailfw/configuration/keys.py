@@ -116,6 +116,8 @@ class StoreChoice:
 
     plugin: str = _key("A name that `mailfw plugins` lists, or python:package.module.factory.", "maildir")
     retention: float = _key("Days for which expunged mail can be put back, where the store can do so; 0: none.", 7.0)
+    search: bool = _key("Whether messages are found by their text without being read, where the store can do so.", True)
+    share_with_anyone: bool = _key("Whether users may share mailboxes with everybody, not only by name.", False)
     options: Mapping[str, object] = field(default_factory=dict)
 
 

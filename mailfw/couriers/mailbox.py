@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -38,6 +38,8 @@ UNWRITABLE = Failed(Reply(553, "5.1.3", "The address cannot be written into a me
 #: RFC 3463 section 3.3 on X.2.2: the recipient can make room, so this is a persistent *transient* failure.
 OVER_QUOTA = DeferredOutcome(Reply(452, "4.2.2", "The mailbox is full"))
 NO_SPACE = DeferredOutcome(Reply(452, "4.3.1", "The disk is full; try again later"))
+#: RFC 3463 section 3.4 on X.3.2: the system does not take messages for this mailbox at the moment.
+HELD = DeferredOutcome(Reply(451, "4.3.2", "The mailbox is being moved; try again later"))
 BROKEN = DeferredOutcome(Reply(451, "4.3.0", "The mailbox does not work at the moment; try again later"))
 
 
@@ -48,15 +50,23 @@ class MailboxCourier:
 
     A detail (``ann+lists@…``) that is the name of a mailbox, whatever the case, sends the message there, but never to
     one with a special use; junk goes to Junk.  All recipients are under way at the same time, so that a store
-    can make their messages durable together.  A binary message (RFC 3030) is kept with 7-bit encodings.
+    can make their messages durable together.  What is for an account in `held` is deferred.  A binary message
+    (RFC 3030) is kept with 7-bit encodings.
     """
 
     def __init__(
-        self, *, site: Site, directory: IDirectory, store: IMailStore, open_draft: Callable[[int], Awaitable[IDraft]]
+        self,
+        *,
+        site: Site,
+        directory: IDirectory,
+        store: IMailStore,
+        open_draft: Callable[[int], Awaitable[IDraft]],
+        held: Collection[str] = frozenset(),
     ) -> None:
         self._directory = directory
         self._store = store
         self._means = Means(open_draft, in_threads(site.reactor))
+        self._held = held
         self._inboxes: dict[str, str] = {}
 
     async def deliver(self, destination: str, envelope: Envelope, content: IContent, junk: bool) -> list[Outcome]:
@@ -102,6 +112,8 @@ class MailboxCourier:
         owner = account_of(recipient, await self._directory.resolve(recipient))
         if owner is None:
             return NO_SUCH_USER
+        if owner.account in self._held:
+            return HELD
         try:
             prefix = path + delivered_to(recipient)
             message = NewMessage(Prefixed(prefix, content), token=f"{envelope.id}:{owner.account}")

@@ -58,6 +58,16 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAccess:
+    """What SETACL asks for; `change` is ``+`` or ``-`` where rights are added or taken, else empty."""
+
+    mailbox: str
+    identifier: str
+    change: str
+    rights: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListRequest:
     """What LIST asks for: patterns with their reference before them, and options of RFC 5258 and RFC 6154."""
 
@@ -139,6 +149,36 @@ def two_mailboxes(cursor: Cursor) -> tuple[str, str]:
     cursor.space()
     first = cursor.mailbox()
     return first, mailbox(cursor)
+
+
+def mailbox_and_identifier(cursor: Cursor) -> tuple[str, str]:
+    """``deleteacl = "DELETEACL" SP mailbox SP identifier`` (RFC 4314 section 4), and the same for LISTRIGHTS."""
+    cursor.space()
+    name = cursor.mailbox()
+    cursor.space()
+    identifier = _text(cursor.astring())
+    cursor.expect_end()
+    return name, identifier
+
+
+def set_access(cursor: Cursor) -> SetAccess:
+    """``setacl = "SETACL" SP mailbox SP identifier SP mod-rights`` (RFC 4314 section 4)."""
+    cursor.space()
+    name = cursor.mailbox()
+    cursor.space()
+    identifier = _text(cursor.astring())
+    cursor.space()
+    rights = _text(cursor.astring())
+    cursor.expect_end()
+    change = rights[:1] if rights[:1] in ("+", "-") else ""
+    return SetAccess(name, identifier, change, rights[len(change) :])
+
+
+def _text(octets: bytes) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadSyntax("Expected UTF-8")
 
 
 def create(cursor: Cursor) -> tuple[str, Role | None]:
@@ -231,7 +271,7 @@ def lsub_request(cursor: Cursor) -> ListRequest:
 
 
 #: ``status-att``
-STATUS_ITEMS = frozenset({b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN"})
+STATUS_ITEMS = frozenset({b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"MAILBOXID"})
 
 
 def status(cursor: Cursor) -> tuple[str, list[bytes]]:

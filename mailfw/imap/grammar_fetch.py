@@ -15,6 +15,8 @@ _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _NUMBERS = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*")
 # section-text = section-msgtext / "MIME"
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
+# What may follow PREVIEW: SP "(" preview-mod ")"                      RFC 8970 section 6
+_LAZY = re.compile(rb" \(LAZY\)", re.IGNORECASE)
 # "<" number "." nz-number ">"
 _PARTIAL = re.compile(rb"<([0-9]{1,10})\.([0-9]{1,10})>")
 
@@ -34,6 +36,9 @@ class Item(enum.Enum):
     ENVELOPE = b"ENVELOPE"
     BODY = b"BODY"
     BODYSTRUCTURE = b"BODYSTRUCTURE"
+    PREVIEW = b"PREVIEW"
+    EMAIL_ID = b"EMAILID"
+    THREAD_ID = b"THREADID"
 
 
 class Text(enum.Enum):
@@ -121,6 +126,8 @@ def _name(cursor: Cursor) -> bytes:
 def _item(cursor: Cursor, name: bytes) -> Item | Section:
     if name in (b"BODY", b"BODY.PEEK") and cursor.take(b"["):
         return _section(cursor, name == b"BODY.PEEK")
+    if name == Item.PREVIEW.value:
+        cursor.match(_LAZY)  # RFC 8970 section 4.1: a preview is kept with its message, so nobody has to wait for it
     if name in _ITEM_NAMES:
         return _ITEM_NAMES[name]
     if name in _ALIASES:

@@ -129,7 +129,30 @@ class And:
     keys: tuple[Key, ...] = ()
 
 
-Key = HasFlag | IsRecent | IsAmong | IsLarger | IsSmaller | Received | Sent | InField | InBody | InText | Not | Or | And
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """Whether the message, or its thread, has this id: RFC 8474 section 6."""
+
+    id: str
+    of_thread: bool
+
+
+Key = (
+    HasId
+    | HasFlag
+    | IsRecent
+    | IsAmong
+    | IsLarger
+    | IsSmaller
+    | Received
+    | Sent
+    | InField
+    | InBody
+    | InText
+    | Not
+    | Or
+    | And
+)
 
 
 def search(cursor: Cursor) -> And:
@@ -193,6 +216,10 @@ class _KeyReader:
         cursor.space()
         return read(self)
 
+    def object_id(self) -> str:
+        """Read an ``objectid``; what is none, no message has."""
+        return self._cursor.astring().decode("ascii", "replace")
+
     def _list(self, depth: int) -> And:
         keys = [self.key(depth)]
         while not self._cursor.take(b")"):
@@ -253,6 +280,8 @@ _WITH_ARGUMENT: dict[bytes, Callable[[_KeyReader], Key]] = {
     b"BEFORE": lambda reader: Received(When.BEFORE, reader.day()),
     b"ON": lambda reader: Received(When.ON, reader.day()),
     b"SINCE": lambda reader: Received(When.SINCE, reader.day()),
+    b"EMAILID": lambda reader: HasId(reader.object_id(), of_thread=False),
+    b"THREADID": lambda reader: HasId(reader.object_id(), of_thread=True),
     b"SENTBEFORE": lambda reader: Sent(When.BEFORE, reader.day()),
     b"SENTON": lambda reader: Sent(When.ON, reader.day()),
     b"SENTSINCE": lambda reader: Sent(When.SINCE, reader.day()),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mailfw.imap.grammar_search import (
     And,
     HasFlag,
+    HasId,
     InBody,
     InField,
     InText,
@@ -26,12 +27,13 @@ from mailfw.imap.grammar_search import (
     Sent,
     When,
 )
+from mailfw.imap.responses import object_name
+from mailfw.imap.told import Told
 from mailfw.imap.view import View
-from mailfw.mail.fields import split_fields, unfold
+from mailfw.mail.fields import split_fields
 from mailfw.mail.mailbox import Flags, Row
 from mailfw.mail.summary import LISTED_FIELDS
-from mailfw.mail.text import fold
-from mailfw.mail.words import decode_words
+from mailfw.mail.terms import value_text
 
 _DAY = 24 * 60 * 60
 
@@ -66,7 +68,7 @@ class Known:
         """Return the decoded and folded values of all fields of this name."""
         values = self._values.get(name)
         if values is None:
-            values = self._values[name] = [_folded(raw) for raw in _raw_values(self.header, name)]
+            values = self._values[name] = [value_text(raw) for raw in _raw_values(self.header, name)]
         return values
 
 
@@ -77,20 +79,14 @@ _NAME = re.compile(rb"[!-9;-~]+")
 @functools.lru_cache(maxsize=256)
 def _field_pattern(name: bytes) -> re.Pattern[bytes]:
     """Return what finds the values of the fields that `split_fields` gives this name."""
-    return re.compile(rb"^%b[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.IGNORECASE | re.MULTILINE)
+    return re.compile(rb"^%b[ \t]*(:[^\n]*(?:\n[ \t][^\n]*)*)" % re.escape(name), re.IGNORECASE | re.MULTILINE)
 
 
 def _raw_values(header: bytes, name: bytes) -> list[bytes]:
+    """Return what stands behind the colon, and the colon."""
     if _NAME.fullmatch(name):
         return _field_pattern(name).findall(header)
-    return [raw[raw.find(b":") + 1 :] for found, raw in split_fields(header) if found == name]
-
-
-def _folded(raw: bytes) -> str:
-    """Return a value as it is compared; most are plain ASCII."""
-    if raw.isascii() and b"=?" not in raw:
-        return unfold(raw).decode("ascii").lower()
-    return fold(decode_words(unfold(raw)))
+    return [raw[max(raw.find(b":"), 0) :] for found, raw in split_fields(header) if found == name]
 
 
 #: Answers True, False, or None where it must be looked deeper.
@@ -117,15 +113,31 @@ def depth_of(key: Key) -> Depth:
     return Depth.ROW
 
 
-def compile_key(key: Key, view: View) -> Matcher:
-    """Make a key ready for messages of a view.  Raises `BadSyntax` for a message number that is not there."""
+def compile_key(key: Key, view: View, told: Told) -> Matcher:
+    """
+    Make a key ready for messages of a view; what is `told` decides before anything is looked at.
+
+    Raises `BadSyntax` for a message number that is not there.
+    """
+    matcher = _compiled(key, view, told)
+    if not told.about(key):
+        return matcher
+
+    def check(known: Known) -> bool | None:
+        answer = told.says(key, known.uid)
+        return matcher.check(known) if answer is None else answer
+
+    return Matcher(check, matcher.depth)
+
+
+def _compiled(key: Key, view: View, told: Told) -> Matcher:
     match key:
         case And(keys):
-            return _all([compile_key(each, view) for each in keys])
+            return _all([compile_key(each, view, told) for each in keys])
         case Or(one, other):
-            return _negation(_all([_negation(compile_key(each, view)) for each in (one, other)]))
+            return _negation(_all([_negation(compile_key(each, view, told)) for each in (one, other)]))
         case Not(inner):
-            return _negation(compile_key(inner, view))
+            return _negation(compile_key(inner, view, told))
     depth, check = depth_of(key), _leaf_check(key, view)
     if depth is Depth.VIEW:
         return Matcher(check, depth)
@@ -146,6 +158,8 @@ def _leaf_check(key: Key, view: View) -> Callable[[Known], bool]:
             return lambda known: not text or text in known.in_body
         case InText(text):
             return lambda known: not text or text in known.in_text
+        case HasId(id_, of_thread):
+            return lambda known: object_name(_id(_row(known), of_thread)) == id_
         case IsLarger(octets):
             return lambda known: _row(known).size > octets
         case IsSmaller(octets):
@@ -212,6 +226,10 @@ def _set_check(key: IsAmong, view: View) -> Callable[[Known], bool]:
         return at >= 0 and known.uid <= last[at]
 
     return check
+
+
+def _id(row: Row, of_thread: bool) -> str:
+    return (row.thread_id or "") if of_thread else row.email_id
 
 
 def _row(known: Known) -> Row:

@@ -8,15 +8,19 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from mailfw.imap import names, view
 from mailfw.mail.mailbox import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flags
+from mailfw.mail.rights import WRITE, Rights, right_for
 
 # ASTRING-CHAR, RFC 3501 section 9; an empty string and NIL must be quoted
 _ASTRING = re.compile(rb'(?!(?i:NIL)\Z)[^\x00-\x20(){%*"\\\x7f-\xff]+')
 # QUOTED-CHAR, with those that need a backslash
 _QUOTABLE = re.compile(rb"[^\x00\r\n\x80-\xff]*")
 _SPECIAL = re.compile(rb'(["\\])')
+# objectid = 1*255(ALPHA / DIGIT / "_" / "-")                          RFC 8474 section 7
+_OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 #: A longer string is sent as a literal.
 _QUOTED_LIMIT = 1000
 
@@ -100,6 +104,18 @@ def nstring(octets: bytes | None) -> bytes:
     return b"NIL" if octets is None else string(octets)
 
 
+def object_name(id_: str) -> str:
+    """Return an id as clients are told of it: one that is no ``objectid`` (RFC 8474 section 7) is made into one."""
+    if _OBJECT_ID.fullmatch(id_):
+        return id_
+    return "X" + blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def object_id(id_: str) -> bytes:
+    """Return ``"(" objectid ")"``."""
+    return b"(%b)" % object_name(id_).encode("ascii")
+
+
 def mailbox(name: str) -> bytes:
     """Return a decoded mailbox name as an astring."""
     return astring(names.encode(name))
@@ -150,12 +166,12 @@ def uid_set(uids: Sequence[int]) -> bytes:
 # ---------------------------------------------------------------- updates
 
 
-def updates(told: list[view.Update], with_uid: bool, read_only: bool) -> bytes:
+def updates(told: list[view.Update], with_uid: bool, rights: Rights) -> bytes:
     """Return the untagged responses that bring a client up to date."""
-    return b"".join(_update(update, with_uid, read_only) for update in told)
+    return b"".join(_update(update, with_uid, rights) for update in told)
 
 
-def _update(update: view.Update, with_uid: bool, read_only: bool) -> bytes:
+def _update(update: view.Update, with_uid: bool, rights: Rights) -> bytes:
     match update:
         case view.Exists(count):
             return b"* %d EXISTS\r\n" % count
@@ -164,7 +180,7 @@ def _update(update: view.Update, with_uid: bool, read_only: bool) -> bytes:
         case view.Expunge(number):
             return b"* %d EXPUNGE\r\n" % number
         case view.Keywords(keywords):
-            return known_flags(keywords, read_only)
+            return known_flags(keywords, rights)
         case view.FlagsChanged(uid, number, present, recent):
             return fetched_flags(number, present, recent, uid if with_uid else None)
 
@@ -175,8 +191,9 @@ def fetched_flags(number: int, present: Flags, recent: bool, uid: int | None) ->
     return b"* %d FETCH (%bFLAGS %b)\r\n" % (number, identity, flags(present, recent))
 
 
-def known_flags(keywords: tuple[str, ...], read_only: bool) -> bytes:
-    """Return FLAGS and PERMANENTFLAGS; in a mailbox that may be changed, new keywords are welcome."""
-    words = " ".join((*_SYSTEM_ORDER, *keywords)).encode("ascii", "replace")
-    permanent = b"" if read_only else words + b" \\*"
+def known_flags(keywords: tuple[str, ...], rights: Rights) -> bytes:
+    """Return FLAGS, and as PERMANENTFLAGS those that may be changed; who may change any, may make new keywords."""
+    known = (*_SYSTEM_ORDER, *keywords)
+    changeable = [flag for flag in known if right_for(flag) in rights] + ["\\*"] * (WRITE in rights)
+    words, permanent = (" ".join(each).encode("ascii", "replace") for each in (known, changeable))
     return untagged(b"FLAGS (" + words + b")") + condition(b"OK", "Flags", b"PERMANENTFLAGS (" + permanent + b")")

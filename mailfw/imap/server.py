@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
 
 from mailfw.imap import grammar, names, responses
-from mailfw.imap.commands import (
-    append,
-    authenticate,
-    copy,
-    expunge,
-    fetch,
-    general,
-    idle,
-    mailboxes,
-    search,
-    select,
-    store,
-)
+from mailfw.imap.commands import append, authenticate, general
 from mailfw.imap.farewell import Farewell
 from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.news import News
 from mailfw.imap.reader import Bounds, Reader
 from mailfw.imap.responses import Completion, Status
 from mailfw.imap.settings import IMAPSettings
+from mailfw.imap.verbs import COMMANDS, State, Verb
 from mailfw.imap.view import View
 from mailfw.interfaces import IDraft, IMailStore
 from mailfw.mail import failure
 from mailfw.mail.mailbox import MailboxInfo, Path
+from mailfw.mail.rights import ALL_RIGHTS, NO_RIGHTS, SEE, Rights
 from mailfw.sasl.logins import Logins
 from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut, Woken
 
@@ -54,36 +42,6 @@ _BAD_LIMIT = 20
 _PORTION = 1000
 
 
-class State(enum.Enum):
-    """The states of RFC 3501 section 3 in which a command may be given."""
-
-    NOT_AUTHENTICATED = enum.auto()
-    AUTHENTICATED = enum.auto()
-    SELECTED = enum.auto()
-
-
-_NOBODY = frozenset({State.NOT_AUTHENTICATED})
-_LOGGED_IN = frozenset({State.AUTHENTICATED, State.SELECTED})
-_IN_MAILBOX = frozenset({State.SELECTED})
-_ANY = frozenset(State)
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """
-    One command: what it does and when it may be given.
-
-    `tells_expunges` is False for the three during which EXPUNGE may not be sent (RFC 3501 section 7.4.1).
-    `needs_privacy` refuses it where a password may not be sent, before the client sends one in a literal.
-    """
-
-    run: Callable[[Session, Cursor], Awaitable[Completion]]
-    states: frozenset[State]
-    tells_expunges: bool = True
-    by_uid: bool = False
-    needs_privacy: bool = False
-
-
 class Session:
     """One connection's conversation, from the greeting to the end."""
 
@@ -91,7 +49,7 @@ class Session:
         "_bad_commands",
         "_commands",
         "_known",
-        "_noticed",
+        "_news",
         "_release",
         "account",
         "failures",
@@ -101,6 +59,7 @@ class Session:
         "over",
         "read_only",
         "reader",
+        "rights",
         "settings",
         "store",
         "stream",
@@ -129,13 +88,15 @@ class Session:
         #: The selected mailbox.
         self.view: View | None = None
         self.read_only = False
+        #: What the user may do in the selected mailbox, as far as he was told.
+        self.rights = ALL_RIGHTS
         #: The id of the mailbox whose changes matter, from before its view is made.
         self.watched: str | None = None
         #: Whether a change should interrupt the wait for the client.
         self.idling = False
         #: Whether LOGOUT was answered.
         self.over = False
-        self._noticed = 0
+        self._news = News()
         self._bad_commands = 0
         self._commands = 0
         self._known: dict[Path, str] = {}
@@ -271,6 +232,16 @@ class Session:
         assert self.view is not None
         return self.view
 
+    @property
+    def flag_rights(self) -> Rights:
+        """The rights to the selected mailbox by which flags can be changed: none where it is open for reading only."""
+        return NO_RIGHTS if self.read_only else self.rights
+
+    @property
+    def marks_seen(self) -> bool:
+        """Whether reading a message of the selected mailbox marks it as seen."""
+        return SEE in self.flag_rights
+
     def say(self, word: bytes, text: str, code: bytes | None = None) -> None:
         """Write an untagged OK, NO, BAD or BYE."""
         self.stream.write(responses.condition(word, text, code))
@@ -280,6 +251,7 @@ class Session:
         self._release.append(logout)
         await store.open_account(account)
         self._release.append(await store.watch(account, self.notice))
+        self._news.begin(account, store)
         self.account, self.store = account, store
         self.reader.bounds = _after_login(self.settings)
 
@@ -304,7 +276,7 @@ class Session:
         """Leave the selected mailbox, if there is one."""
         self.view = None
         self.watched = None
-        self._noticed = 0
+        self._news.forget()
 
     # ------------------------------------------------------------ news
 
@@ -312,7 +284,7 @@ class Session:
         """Hear that a mailbox has changed: the store calls this at any time, and commands after their own changes."""
         if mailbox_id != self.watched:
             return
-        self._noticed = max(self._noticed, modseq)
+        self._news.hear(modseq)
         if self.idling:
             self.stream.wake()
 
@@ -322,13 +294,15 @@ class Session:
             return
         try:
             await self.refresh()
-        except failure.NoSuchMailbox:
+        except (failure.NoSuchMailbox, failure.NoSuchAccount):
             raise Farewell("The selected mailbox was deleted")
+        except failure.NoPermission:
+            raise Farewell("The selected mailbox is no longer shared with you")
         except Exception:
             log.failure("IMAP {peer} {account!r}: no news to be had", peer=self.stream.peer[0], account=self.account)
         told = self.view.take_updates(expunges_allowed)
         for start in range(0, len(told), _PORTION):
-            self.stream.write(responses.updates(told[start : start + _PORTION], with_uid, self.read_only))
+            self.stream.write(responses.updates(told[start : start + _PORTION], with_uid, self.flag_rights))
             if start:
                 await self.stream.drain()
                 await self.stream.give_way()
@@ -336,7 +310,7 @@ class Session:
     async def refresh(self) -> None:
         """Bring the view up to date."""
         view = self.selected
-        if self._noticed <= view.modseq:
+        if not self._news.have_come(view.mailbox_id, view.modseq):
             return
         first_new = view.uids[-1] + 1 if view.uids else 1
         info = await self._absorb_changes(view)
@@ -346,17 +320,23 @@ class Session:
             view.claim_recent(max(first_new, info.recent_uid))
             return
         low = await self.store.claim_recent(self.account, view.mailbox_id)
-        if self._noticed > view.modseq:  # what came in between was claimed with the rest
+        if self._news.have_come(view.mailbox_id, view.modseq):  # what came in between was claimed with the rest
             await self._absorb_changes(view)
         view.claim_recent(low)
 
     async def _absorb_changes(self, view: View) -> MailboxInfo:
-        noticed = self._noticed
+        mark = self._news.mark(view.mailbox_id)
         snapshot = await self.store.snapshot(self.account, view.mailbox_id, view.modseq)
         view.absorb(snapshot)
-        if self._noticed == noticed:
-            self._noticed = 0
+        self._news.taken(mark)
+        self._note_rights(view, snapshot.info.rights)
         return snapshot.info
+
+    def _note_rights(self, view: View, rights: Rights) -> None:
+        """RFC 4314 section 5.1.1: a client is told when it may change other flags than before."""
+        before, self.rights = self.flag_rights, rights
+        if self.flag_rights != before:
+            self.stream.write(responses.known_flags(tuple(sorted(view.keywords)), self.flag_rights))
 
 
 def _refused(refusal: failure.StoreRefusal) -> Completion:
@@ -370,6 +350,7 @@ _REFUSALS: Mapping[type[failure.StoreRefusal], tuple[bytes, str]] = {
     failure.NoSuchMailbox: (b"NONEXISTENT", "There is no such mailbox"),
     failure.MailboxExists: (b"ALREADYEXISTS", "There is such a mailbox already"),
     failure.NameRefused: (b"CANNOT", "No mailbox can have that name"),
+    failure.NoPermission: (b"NOPERM", "You may not do that"),
     failure.OverQuota: (b"OVERQUOTA", "The quota is used up"),
     failure.NoSpace: (b"UNAVAILABLE", "There is no room for that at the moment"),
 }
@@ -378,47 +359,4 @@ _WRONG_STATE: Mapping[State, str] = {
     State.NOT_AUTHENTICATED: "Log in first",
     State.AUTHENTICATED: "Not now: no mailbox is selected, or you are logged in already",
     State.SELECTED: "You are logged in already",
-}
-
-COMMANDS: Mapping[bytes, Verb] = {
-    # RFC 3501 section 6.1, RFC 2971
-    b"CAPABILITY": Verb(general.capability, _ANY),
-    b"NOOP": Verb(general.noop, _ANY),
-    b"LOGOUT": Verb(general.logout, _ANY),
-    b"ID": Verb(general.identify, _ANY),
-    # RFC 3501 section 6.2
-    b"STARTTLS": Verb(authenticate.starttls, _NOBODY),
-    b"AUTHENTICATE": Verb(authenticate.authenticate, _NOBODY, needs_privacy=True),
-    b"LOGIN": Verb(authenticate.login, _NOBODY, needs_privacy=True),
-    # RFC 3501 section 6.3, RFC 2342, RFC 5161, RFC 2177
-    b"ENABLE": Verb(general.enable, _LOGGED_IN),
-    b"SELECT": Verb(partial(select.select, read_only=False), _LOGGED_IN),
-    b"EXAMINE": Verb(partial(select.select, read_only=True), _LOGGED_IN),
-    b"CREATE": Verb(mailboxes.create, _LOGGED_IN),
-    b"DELETE": Verb(mailboxes.delete, _LOGGED_IN),
-    b"RENAME": Verb(mailboxes.rename, _LOGGED_IN),
-    b"SUBSCRIBE": Verb(partial(mailboxes.subscribe, subscribed=True), _LOGGED_IN),
-    b"UNSUBSCRIBE": Verb(partial(mailboxes.subscribe, subscribed=False), _LOGGED_IN),
-    b"LIST": Verb(mailboxes.list_mailboxes, _LOGGED_IN),
-    b"LSUB": Verb(mailboxes.list_subscribed, _LOGGED_IN),
-    b"NAMESPACE": Verb(mailboxes.namespace, _LOGGED_IN),
-    b"STATUS": Verb(mailboxes.status, _LOGGED_IN),
-    b"APPEND": Verb(append.append, _LOGGED_IN),
-    b"IDLE": Verb(idle.idle, _LOGGED_IN),
-    # RFC 3501 section 6.4, RFC 3691, RFC 4315, RFC 6851
-    b"CHECK": Verb(general.noop, _IN_MAILBOX),
-    b"CLOSE": Verb(select.close, _IN_MAILBOX),
-    b"UNSELECT": Verb(select.unselect, _IN_MAILBOX),
-    b"EXPUNGE": Verb(expunge.expunge, _IN_MAILBOX),
-    b"UID EXPUNGE": Verb(expunge.uid_expunge, _IN_MAILBOX, by_uid=True),
-    b"SEARCH": Verb(partial(search.search, by_uid=False), _IN_MAILBOX, tells_expunges=False),
-    b"UID SEARCH": Verb(partial(search.search, by_uid=True), _IN_MAILBOX, by_uid=True),
-    b"FETCH": Verb(partial(fetch.fetch, by_uid=False), _IN_MAILBOX, tells_expunges=False),
-    b"UID FETCH": Verb(partial(fetch.fetch, by_uid=True), _IN_MAILBOX, by_uid=True),
-    b"STORE": Verb(partial(store.store, by_uid=False), _IN_MAILBOX, tells_expunges=False),
-    b"UID STORE": Verb(partial(store.store, by_uid=True), _IN_MAILBOX, by_uid=True),
-    b"COPY": Verb(partial(copy.copy, by_uid=False), _IN_MAILBOX),
-    b"UID COPY": Verb(partial(copy.copy, by_uid=True), _IN_MAILBOX, by_uid=True),
-    b"MOVE": Verb(partial(copy.move, by_uid=False), _IN_MAILBOX),
-    b"UID MOVE": Verb(partial(copy.move, by_uid=True), _IN_MAILBOX, by_uid=True),
 }

@@ -44,9 +44,11 @@ def normalise_domain(domain: str) -> str:
     """
     Bring a domain to the one form we compare: lower case, A-labels turned to U-labels, no final dot.
 
-    Raises `ValueError` for a label that IDNA cannot read.
+    Raises `ValueError` for a label that IDNA cannot read, and for an empty one at the end.
     """
     domain = domain.removesuffix(".").lower()
+    if domain.endswith("."):
+        raise ValueError(f"not a domain name: {domain}.")
     if "xn--" not in domain:
         return domain
     try:

@@ -21,8 +21,16 @@ class NameRefused(StoreRefusal):
     """The store cannot hold a mailbox of this name."""
 
 
+class NumberRefused(StoreRefusal):
+    """The mailbox cannot have this UIDVALIDITY, or a message this UID."""
+
+
 class OverQuota(StoreRefusal):
     """The account's storage is used up."""
+
+
+class NoPermission(StoreRefusal):
+    """The mailbox is shared with the user, but not for that."""
 
 
 class NoSpace(StoreRefusal):

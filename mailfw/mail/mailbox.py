@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mailfw.mail.rights import ALL_RIGHTS, Rights
 from mailfw.mail.summary import Summary
 
 #: A set of flags: system flags spelled as RFC 9051 section 2.3.2 spells them (``\\Seen``), keywords as the client did.
@@ -52,7 +53,8 @@ class MailboxInfo:
 
     `id` is opaque, unique in the account and survives a rename.  `modseq` is the highest modification
     sequence of anything in it.  UIDs from `recent_uid` on have not been shown to any session as \\Recent.
-    `unseen` counts messages without \\Seen, `deleted` those with \\Deleted, `size` is their octets.
+    `unseen` counts messages without \\Seen, `deleted` those with \\Deleted, `size` is their octets.  `rights`
+    are those of whoever asked; its owner has all.
     """
 
     id: str
@@ -67,6 +69,7 @@ class MailboxInfo:
     deleted: int
     size: int
     subscribed: bool
+    rights: Rights = ALL_RIGHTS
 
 
 # What may be done to the tree of mailboxes.
@@ -133,6 +136,9 @@ class Want(enum.Flag):
     PARTS = enum.auto()
     FIELDS = enum.auto()
     SENT = enum.auto()
+    PREVIEW = enum.auto()
+    SORT = enum.auto()
+    THREAD = enum.auto()
 
 
 @dataclass(slots=True)
@@ -141,7 +147,9 @@ class Row:
     What a store knows of one message without opening it.
 
     `received` is the internal date in seconds since the epoch, and never changes.  `email_id` names the
-    content: a copy in another mailbox has the same one.  The last six are None unless wanted.
+    content: a copy in another mailbox has the same one.  What follows is None unless wanted: parts of a
+    `mailfw.mail.summary.Summary`, and `thread_id`, the conversation it belongs to in its account, which never changes
+    and is wanted together with `ids`.
     """
 
     uid: int
@@ -156,6 +164,10 @@ class Row:
     parts: bytes | None = None
     fields: bytes | None = None
     sent: int | None = None
+    preview: str | None = None
+    sort: bytes | None = None
+    thread_id: str | None = None
+    ids: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +189,12 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where a new message is now, durably."""
+    """Where a new message is now, durably, and which conversation of its account it belongs to."""
 
     uid: int
     modseq: int
     email_id: str
+    thread_id: str
 
 
 class FlagChange(enum.Enum):

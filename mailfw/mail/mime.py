@@ -1,14 +1,14 @@
-"""Where the parts of a message are: a scanner that is fed octets in any pieces, and the table it makes."""
+"""Where the parts of a message are: a scanner that is fed octets in any pieces, and the tree it makes."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from mailfw.mail.fields import Parameters, field_value, parse_parameters, split_fields, to_octets, to_text
+from mailfw.mail.preview import TEXTS, Excerpt
 
 #: Octets of one header that are looked at; what follows is content like any other.
 MAX_HEADER = 256 * 1024
@@ -132,6 +132,9 @@ class Scanner:
         self._delimiters: dict[bytes, tuple[int, bool]] = {}
         self._needle = b""
         self._parts = 1
+        #: The beginnings of the first texts that are no attachments, but for those of messages within.
+        self.texts: list[Excerpt] = []
+        self._text: Excerpt | None = None  # the one that is being read
 
     def feed(self, octets: bytes) -> None:
         """Take the next piece."""
@@ -191,6 +194,7 @@ class Scanner:
             last = len(data)
         keep = max(0, last - 1)
         self._gather_header(self._base + keep)
+        self._gather_text(self._base + keep)
         self._count(self._base + keep)
         self._next = max(self._next, self._base + min(last, len(data) - 1))
         self._data = data[keep:]
@@ -216,6 +220,28 @@ class Scanner:
             self._header += self._data[begin - self._base : end - self._base]
             self._header_room -= end - begin
 
+    # ------------------------------------------------------------ texts
+
+    def _begin_text(self, part: _OpenPart) -> None:
+        """Keep the beginning of a text, if it is among the first that a reader sees."""
+        if len(self.texts) < TEXTS and all(each.facts["type"] == "multipart" for each in self._stack[:-1]):
+            above = self._stack[-2] if len(self._stack) > 1 else None
+            is_choice = above is not None and above.facts["subtype"] == "alternative"
+            excerpt = excerpt_of(part.facts, above if is_choice else None)
+            if excerpt is not None:
+                self.texts.append(excerpt)
+                self._text = excerpt
+
+    def _gather_text(self, offset: int) -> None:
+        """Keep the octets of the present text up to `offset`, as far as there is use for them."""
+        if self._text is not None and self._text.room:
+            begin = self._stack[-1].body_start + len(self._text.octets)
+            end = min(offset, self.size, begin + self._text.room)
+            if end > begin:
+                self._text.octets += self._data[begin - self._base : end - self._base]
+
+    # ------------------------------------------------------------ the end of a header
+
     def _end_header(self, body_start: int) -> None:
         """Read the header that ends here, and see what its body is."""
         self._gather_header(body_start)
@@ -233,6 +259,8 @@ class Scanner:
             self._enter_multipart(part)
         elif part.facts["type"] == "message" and part.facts["subtype"] in ("rfc822", "global"):
             self._enter_message(part)
+        if part.facts["type"] == "text":
+            self._begin_text(part)
 
     def _enter_multipart(self, part: _OpenPart) -> None:
         boundary = next((value for name, value in part.facts["parameters"] if name.lower() == "boundary"), "")
@@ -297,6 +325,8 @@ class Scanner:
         return max(end, self._stack[-1].body_start)
 
     def _close_down_to(self, depth: int, end: int) -> None:
+        self._gather_text(end)
+        self._text = None
         newlines = self._count(end)
         while len(self._stack) > depth + 1:
             part = self._stack.pop()
@@ -337,6 +367,15 @@ def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -
     return facts
 
 
+def excerpt_of(facts: dict[str, Any], group: object = None) -> Excerpt | None:
+    """Return what is to be filled with the beginning of a part with these facts, None where it is no text to read."""
+    is_shown = (facts.get("disposition") or "inline").lower() == "inline"
+    if facts["type"] != "text" or facts["subtype"] not in ("plain", "html") or not is_shown:
+        return None
+    charset = next((value for name, value in facts["parameters"] if name.lower() == "charset" and value), "us-ascii")
+    return Excerpt(facts["subtype"], charset.lower(), facts.get("encoding", "7bit"), group)
+
+
 def end_of_header(octets: bytes) -> int | None:
     """Return where the body of a message begins; None if that takes a `Scanner` to tell."""
     blank = _BLANK_LINE.search(octets, 0, MAX_HEADER)
@@ -374,75 +413,3 @@ def find_part(root: Part, numbers: tuple[int, ...]) -> Part | None:
             return None
         is_message = False
     return part
-
-
-# ---------------------------------------------------------------- the table of parts
-
-
-def encode_parts(root: Part) -> bytes:
-    """Return the tree as octets to be kept beside the message."""
-    return json.dumps(_to_list(root), separators=(",", ":")).encode("ascii")
-
-
-def decode_parts(octets: bytes) -> Part:
-    """Return the tree that `encode_parts` wrote, without `Part.head`."""
-    return _from_list(json.loads(octets))
-
-
-def shift_parts(octets: bytes, size: int) -> bytes:
-    """Return the table for the same message with `size` octets of header put before it."""
-    if octets.endswith(_CHILDLESS):
-        facts, header, body, lines, _ = octets.rsplit(b",", 4)
-        return b"%b,%d,%b,%b%b" % (facts, int(header) + size, body, lines, _CHILDLESS)
-    root = json.loads(octets)
-    root[_HEADER_SIZE] += size
-    waiting = list(root[_CHILDREN])
-    while waiting:
-        part = waiting.pop()
-        part[_HEADER_START] += size
-        waiting += part[_CHILDREN]
-    return json.dumps(root, separators=(",", ":")).encode("ascii")
-
-
-#: Places in a line of the table.
-_HEADER_START, _HEADER_SIZE, _CHILDREN = 11, 12, 15
-
-#: How the table ends of a message without parts, whose line alone is shifted without being read.
-_CHILDLESS = b",[]]"
-
-
-def _to_list(part: Part) -> list[Any]:
-    return [
-        part.type,
-        part.subtype,
-        part.parameters,
-        part.encoding,
-        part.disposition,
-        part.disposition_parameters,
-        part.id,
-        part.description,
-        part.language,
-        part.location,
-        part.md5,
-        part.header_start,
-        part.header_size,
-        part.body_size,
-        part.lines,
-        [_to_list(child) for child in part.children],
-    ]
-
-
-def _from_list(values: list[Any]) -> Part:
-    *facts, children = values
-    part = Part(*facts)
-    return replace(
-        part,
-        parameters=_pairs(values[2]),
-        disposition_parameters=_pairs(values[5]),
-        language=tuple(part.language),
-        children=tuple(_from_list(child) for child in children),
-    )
-
-
-def _pairs(values: list[list[str]]) -> Parameters:
-    return tuple((name, value) for name, value in values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from mailfw.mail.address_list import MailAddress, parse_addresses
@@ -20,6 +20,8 @@ _SHORT = 200
 #: The addresses of an envelope, in its order.
 _ADDRESSES = (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc")
 _ENVELOPE = frozenset((b"date", b"subject", b"in-reply-to", b"message-id", *_ADDRESSES))
+#: And what else of a header says how its message is related to others.
+_VALUES = _ENVELOPE | {b"references"}
 
 #: RFC 3501 has no multipart without parts: an empty one shows one empty text.
 _NO_PARTS = b'("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 0 0'
@@ -46,14 +48,24 @@ def envelope(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     Text fields are served as they are, encoded words and all.  Of a repeated text field the first counts,
     repeated address fields are taken together.
     """
+    return envelope_of(values_of(fields))
+
+
+def values_of(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the unfolded values, by name, that an envelope is made of, and that of References."""
     values: dict[bytes, bytes] = {}
     for name, raw in fields:
-        if name not in _ENVELOPE:
+        if name not in _VALUES:
             continue
         if name not in values:
             values[name] = field_value(raw)
         elif name in _ADDRESSES:
             values[name] += b"," + field_value(raw)
+    return values
+
+
+def envelope_of(values: Mapping[bytes, bytes]) -> bytes:
+    """Return the envelope of a message with these values."""
     lists = [_address_list(values.get(name)) for name in _ADDRESSES]
     # RFC 3501 section 7.4.2: the server supplies From where Sender or Reply-To is missing or empty.
     lists[1:3] = [lists[0] if made == b"NIL" else made for made in lists[1:3]]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mailfw.mail import structure
-from mailfw.mail.dates import parse_date
+from mailfw.mail.conversation import relations
+from mailfw.mail.dates import Moment, parse_date
 from mailfw.mail.fields import field_value, split_fields
-from mailfw.mail.mime import Part, Scanner, encode_parts, end_of_header, read_facts, shift_parts
+from mailfw.mail.mime import Part, Scanner, end_of_header, excerpt_of, read_facts
+from mailfw.mail.part_table import encode_parts, shift_parts
+from mailfw.mail.preview import Excerpt, preview, text_preview
+from mailfw.mail.sorting import sort_keys
 
 #: The fields that mail clients list and thread messages by, in lower case: what `Summary.fields` holds if there.
 #: A field that a message lacks costs nothing.  Summaries made with another set must be made again.
@@ -34,9 +38,11 @@ class Summary:
 
     `size` is RFC822.SIZE and `header_size` the octets up to and with the empty line.  `envelope`, `body` and
     `bodystructure` are the parenthesised lists of RFC 3501 section 7.4.2, ready to send.  `parts` is the
-    table of MIME parts with their offsets, as `mailfw.mail.mime.decode_parts` reads it.  `fields` holds the
+    table of MIME parts with their offsets, as `mailfw.mail.part_table.decode_parts` reads it.  `fields` holds the
     header fields clients list messages by, unchanged and in order.  `sent` is the Date field in seconds since
     the epoch of its own clock face (time zone disregarded, RFC 3501 section 6.4.4), None if unreadable.
+    `preview` is the beginning of the text (RFC 8970), `sort` what `mailfw.mail.sorting.SortKeys.decode` reads, `ids`
+    and `keys` are those of `mailfw.mail.conversation.Relations`.
     """
 
     size: int
@@ -47,6 +53,10 @@ class Summary:
     parts: bytes
     fields: bytes
     sent: int | None
+    preview: str
+    sort: bytes
+    ids: bytes
+    keys: bytes
 
 
 class Summariser:
@@ -62,7 +72,7 @@ class Summariser:
     def finish(self) -> Summary:
         """Return the summary of all that was fed; nothing can be fed afterwards."""
         root = self._scanner.finish()
-        return _summary(root, list(split_fields(root.head)), self._scanner.size)
+        return _summary(root, list(split_fields(root.head)), self._scanner)
 
 
 def summarise(octets: bytes) -> Summary:
@@ -97,28 +107,43 @@ def behind(prefix: bytes, summary: Summary) -> Summary | None:
         shift_parts(summary.parts, size),
         b"".join([raw for name, raw in split_fields(prefix) if name in LISTED_FIELDS]) + summary.fields,
         summary.sent,
+        summary.preview,
+        summary.sort,
+        summary.ids,
+        summary.keys,
     )
 
 
-def _summary(root: Part, fields: Sequence[tuple[bytes, bytes]], size: int) -> Summary:
+def _summary(root: Part, fields: Sequence[tuple[bytes, bytes]], scanner: Scanner) -> Summary:
     body, bodystructure = structure.body(root)
+    values = structure.values_of(fields)
     return Summary(
-        size,
+        scanner.size,
         root.header_size,
-        structure.envelope(fields),
+        structure.envelope_of(values),
         body,
         bodystructure,
         encode_parts(root),
         b"".join([raw for name, raw in fields if name in LISTED_FIELDS]),
-        _sent_on(fields),
+        *_what_header_says(fields, values, preview(scanner.texts)),
     )
 
 
-def _sent_on(fields: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """Return what the clock of the first readable Date field shows, None without one."""
+def _what_header_says(
+    fields: Iterable[tuple[bytes, bytes]], values: Mapping[bytes, bytes], beginning: str
+) -> tuple[int | None, str, bytes, bytes, bytes]:
+    """Return what the last parts of a summary are, with the preview among them."""
+    sent = _sent_on(fields)
+    sort = sort_keys(values, None if sent is None else sent.epoch)
+    related = relations(values, sort.subject)
+    return None if sent is None else sent.face, beginning, sort.encode(), related.ids, related.keys
+
+
+def _sent_on(fields: Iterable[tuple[bytes, bytes]]) -> Moment | None:
+    """Return the first readable Date field, None without one."""
     for name, raw in fields:
         if name == b"date" and (moment := parse_date(field_value(raw))) is not None:
-            return moment.face
+            return moment
     return None
 
 
@@ -142,16 +167,23 @@ def _summarise_simple(octets: bytes) -> Summary | None:
     size = len(octets) - start
     lines = octets.count(b"\n", start)
     body = b"%b %d %d" % (frame.before, size, lines) if frame.is_text else b"%b %d" % (frame.before, size)
+    values = structure.values_of(fields)
     return Summary(
         len(octets),
         start,
-        structure.envelope(fields),
+        structure.envelope_of(values),
         body + b")",
         body + frame.after,
         b"%b%d,%d,%d,[]]" % (frame.parts, start, size, lines),
         b"".join([raw for name, raw in fields if name in LISTED_FIELDS]),
-        _sent_on(fields),
+        *_what_header_says(fields, values, _simple_preview(octets, start, frame.text)),
     )
+
+
+def _simple_preview(octets: bytes, start: int, text: Excerpt | None) -> str:
+    if text is None:
+        return ""
+    return text_preview(octets[start : start + text.room], text.subtype, text.encoding, text.charset)
 
 
 #: Content fields of no more octets together are remembered.
@@ -166,14 +198,17 @@ class _Frame:
     before: bytes
     after: bytes
     parts: bytes
+    text: Excerpt | None
 
 
 def _frame(content_fields: tuple[bytes, ...]) -> _Frame | None:
     """Return the frame for these raw fields, None if there may be something within."""
-    part = Part(**read_facts([field for raw in content_fields for field in split_fields(raw)]))
+    facts = read_facts([field for raw in content_fields for field in split_fields(raw)])
+    part = Part(**facts)
     if part.type in ("multipart", "message"):
         return None
-    return _Frame(part.type == "text", *structure.around(part), encode_parts(part).removesuffix(b"0,0,0,[]]"))
+    table = encode_parts(part).removesuffix(b"0,0,0,[]]")
+    return _Frame(part.type == "text", *structure.around(part), table, excerpt_of(facts))
 
 
 #: Mailers write the same few.

@@ -22,11 +22,27 @@ _TAG = re.compile(r"<[a-zA-Z/!?][^<>]*+>")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 
 
+# Two white-space characters or more, or one that is no space; a control character counts as white space.
+_BLANKS = re.compile(r"[\s\0-\x1f\x7f]{2,}|[^\S ]|[\0-\x1f\x7f]")
+# What nobody sees and mailers strew into words (soft hyphens, zero-width spaces), and halves of characters.
+_INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
 def fold(text: str) -> str:
-    """Return text as it is compared: in composed form and without case (NFC of the case-folded)."""
+    """
+    Return text as it is compared: in compatible composed form (NFKC), without case, white space as one space.
+
+    Hangul and accents written as several characters are composed, full-width letters and ligatures are the plain ones;
+    accents stay.  What is broken over lines is as if there were a space.  Folding twice changes nothing.
+    """
     if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+        return _BLANKS.sub(" ", text.lower())
+    text = _INVISIBLE.sub("", _HALVES.sub("\ufffd", text))
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    while (again := unicodedata.normalize("NFKC", folded).casefold()) != folded:
+        folded = again  # for the few characters that become others in several steps
+    return _BLANKS.sub(" ", folded)
 
 
 def decode_transfer(octets: bytes, encoding: str) -> bytes:

@@ -6,12 +6,13 @@ import math
 
 from zope.interface import implementer
 
-from mailfw.allowance import Allowance
 from mailfw.interfaces import IContent, IDeliveryPolicy
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope
 from mailfw.mail.verdict import Defer, Verdict
 from mailfw.network import client_name
+from mailfw.optional import ICount, ITally
+from mailfw.policies.tally import OwnTally
 from mailfw.site import Site
 
 
@@ -26,13 +27,11 @@ class RateLimit:
     IPv6; UNIX sockets are not limited.  What was refused later counts too.
     """
 
-    #: The questions whose answers depend on those before: all workers of a server ask the same one.
-    counting = ("on_sender", "on_recipient")
-
     def __init__(
         self,
         *,
         site: Site,
+        tally: ITally | None = None,
         client_messages: int = 300,
         client_recipients: int = 1000,
         account_messages: int = 60,
@@ -41,11 +40,11 @@ class RateLimit:
     ) -> None:
         if period <= 0 or min(client_messages, client_recipients, account_messages, account_recipients) < 0:
             raise ValueError("limits cannot be negative, and the period must be more than 0")
-        clock = site.reactor.seconds
-        self._client_messages = Allowance(client_messages, period, clock)
-        self._client_recipients = Allowance(client_recipients, period, clock)
-        self._account_messages = Allowance(account_messages, period, clock)
-        self._account_recipients = Allowance(account_recipients, period, clock)
+        tally = tally or OwnTally(site.reactor.seconds)
+        self._client_messages = tally.allow(client_messages, period)
+        self._client_recipients = tally.allow(client_recipients, period)
+        self._account_messages = tally.allow(account_messages, period)
+        self._account_recipients = tally.allow(account_recipients, period)
 
     async def on_connect(self, client: Client) -> Verdict | None:
         """Have no opinion."""
@@ -55,21 +54,21 @@ class RateLimit:
 
     async def on_sender(self, client: Client, sender: Address | None) -> Verdict | None:
         """Count a message."""
-        return _count(client, self._account_messages, self._client_messages, "messages")
+        return await _count(client, self._account_messages, self._client_messages, "messages")
 
     async def on_recipient(self, client: Client, sender: Address | None, recipient: Address) -> Verdict | None:
         """Count a recipient."""
-        return _count(client, self._account_recipients, self._client_recipients, "recipients")
+        return await _count(client, self._account_recipients, self._client_recipients, "recipients")
 
     async def on_message(self, client: Client, envelope: Envelope, content: IContent) -> Verdict | None:
         """Have no opinion."""
 
 
-def _count(client: Client, of_accounts: Allowance, of_clients: Allowance, what: str) -> Verdict | None:
+async def _count(client: Client, of_accounts: ICount, of_clients: ICount, what: str) -> Verdict | None:
     if client.account is not None:
-        wait = of_accounts.take(client.account)
+        wait = await of_accounts.take(client.account)
     elif client.address:
-        wait = of_clients.take(client_name(client.address))
+        wait = await of_clients.take(client_name(client.address))
     else:
         return None
     if not wait:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from mailfw.interfaces import IAccount, IContent
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, MailboxInfo, Want
-from mailfw.optional import IManyContents
+from mailfw.optional import IManyContents, IUniqueIds
 from mailfw.pop3.responses import MESSAGE_GONE, NO_SUCH_MESSAGE, Refused, unique_id
 
 #: What is read ahead for a client that takes one message after the other: octets, and messages.
@@ -29,6 +29,7 @@ class Maildrop:
         self._sizes = array("Q")
         self._octets = 0
         self._retrieved: set[int] = set()
+        self._unique_ids: Mapping[int, str] = {}
         # Contents read ahead, by number, and what was asked for last: clients fetch one message after the other.
         self._ahead: dict[int, IContent] = {}
         self._last = 0
@@ -45,6 +46,8 @@ class Maildrop:
                 maildrop._uids.append(row.uid)
                 maildrop._sizes.append(row.size)
                 maildrop._octets += row.size
+        if IUniqueIds.providedBy(account.store):
+            maildrop._unique_ids = await account.store.unique_ids(account.name)
         return maildrop
 
     # ------------------------------------------------------------ what there is
@@ -68,7 +71,8 @@ class Maildrop:
 
     def unique_id_listing(self, number: int) -> str:
         """Return the line of UIDL (RFC 1939 section 7)."""
-        return f"{number} {unique_id(self._uids[number - 1], self._inbox.uid_validity)}"
+        uid = self._uids[number - 1]
+        return f"{number} {self._unique_ids.get(uid) or unique_id(uid, self._inbox.uid_validity)}"
 
     async def content(self, number: int) -> IContent:
         """Open a message; one that another session has removed is refused."""

@@ -9,6 +9,7 @@ back to it.  What an attempt has come to is written down before anything is done
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -57,7 +58,8 @@ class QueueRunner(Service):
     """
     Works through what is due: in rotation between destinations, as many deliveries at a time as they bear.
 
-    `couriers` are by name.  `history` hears of everything; `chance` is for pauses that must not be equal.
+    `couriers` are by name.  `history` hears of everything; `chance` is for pauses that must not be equal; `processor`
+    tells the seconds that whoever takes mail in has worked.
     """
 
     name = "queue"
@@ -74,6 +76,7 @@ class QueueRunner(Service):
         rates: Rates | None = None,
         history: Notes | None = None,
         chance: Callable[[], float] = random.random,
+        processor: Callable[[], float] = time.thread_time,
     ) -> None:
         self._reactor = site.reactor
         #: The time the queue goes by, in seconds since the epoch.
@@ -102,7 +105,7 @@ class QueueRunner(Service):
         self._pumping = Alarm(site.reactor, self._pump)
         self._limited = Alarm(site.reactor, self._pump_soon)
         self._resting = Alarm(site.reactor, self._pump_soon)
-        self._pace = Pace()
+        self._pace = Pace(processor)
         self._watch = Watch(reactor=site.reactor, clock=self.seconds, timeout=self._bounds.delivery_timeout)
         self._putting_off: list[tuple[Entry, DeferredOutcome]] = []
         self._ended: Deferred[None] | None = None

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.iweb import IAgent
 
+from mailfw.fetch import FetchFailed, fetch
 from mailfw.interfaces import IResolver
 from mailfw.mail.lookup import Finding
-from mailfw.routing.https import FetchFailed, fetch
 from mailfw.routing.kept import Kept
 from mailfw.routing.mta_sts import LARGEST_POLICY, Mode, Policy, PolicyInvalid, read_policy, read_record
 from mailfw.site import Site

@@ -14,11 +14,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent
 
+from mailfw.fetch import FetchFailed, fetch
 from mailfw.interfaces import IResolver
 from mailfw.mail.address import Address
 from mailfw.mail.hop import TLSDemand
 from mailfw.mail.lookup import Finding
-from mailfw.routing.https import FetchFailed, fetch
 from mailfw.routing.kept import Kept
 from mailfw.routing.mta_sts import Policy
 from mailfw.routing.ourselves import source_towards

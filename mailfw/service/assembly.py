@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
@@ -17,6 +19,7 @@ from mailfw.accounts.secret import LastingSecret
 from mailfw.allowance import Allowance
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
+from mailfw.generations import Generations
 from mailfw.http.site import Status, http_site
 from mailfw.interfaces import IMailStore
 from mailfw.network import Networks
@@ -25,6 +28,7 @@ from mailfw.service.judges import Judges, make_judges, site_of
 from mailfw.service.post import DAY, Post, make_post, make_store
 from mailfw.service.sessions import IMPLICIT_TLS, Parts, make_sessions
 from mailfw.service.sweeper import Sweeper
+from mailfw.sharing import view_of
 from mailfw.site import Site
 from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import Certificates
@@ -71,14 +75,21 @@ def assemble(
     reactor: Any,
     checkers: Sequence[Any],
     status: Status,
+    processor: Callable[[], float] = time.thread_time,
+    generations: Generations | None = None,
 ) -> Assembly:
-    """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
+    """
+    Make every part, in the order in which they need each other.  Raises `PluginRefused`.
+
+    `processor` tells the seconds that whoever takes mail in has worked.  With `generations` workers read the store.
+    """
     site = site_of(configuration, reactor)
     judges = make_judges(configuration, choices, site, checkers)
-    store = make_store(configuration, choices, site)
-    post = make_post(configuration, choices, site, judges, store)
+    store = make_store(configuration, choices, site, generations)
+    post = make_post(configuration, choices, site, judges, store, processor)
     secret = LastingSecret(site.data / "scram.secret", reactor)
-    portal = build_portal(MailRealm(store), judges.checkers, default_domain(site), judges.accounts, secret.value)
+    realm = MailRealm(store, partial(view_of, with_anyone=configuration.store.share_with_anyone))
+    portal = build_portal(realm, judges.checkers, default_domain(site), judges.accounts, secret.value)
     limits = configuration.limits
     parts = Parts(
         configuration,

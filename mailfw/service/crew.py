@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,12 +17,15 @@ from twisted.logger import Logger
 
 from mailfw import __version__
 from mailfw.cluster.keeper import Keeper
-from mailfw.cluster.workers import Program, SharedPort, Workers
+from mailfw.cluster.workers import Program, SharedPort, Workers, processor_seconds
 from mailfw.configuration import Configuration, ConfigurationRefused
 from mailfw.configuration.choices import Choices, read
+from mailfw.generations import Generations
+from mailfw.optional import ISharedMail
 from mailfw.plugins import PluginRefused
 from mailfw.service.assembly import Assembly
 from mailfw.service.judges import counts, policy_names, site_of
+from mailfw.service.stock import kind_of
 
 log = Logger()
 
@@ -40,17 +45,31 @@ class Crew:
         self._file = file.absolute() if file else None
         self._settings = list(settings)
         self._auth = list(auth)
+        self._generations: Generations | None = None
         self._workers: Workers | None = None
         self._keeper: Keeper | None = None
         self._assembly: Assembly
         self._configuration: Configuration
+        self._store: str
         self._reactor: Any
         self._reloading = False
         self._signals_before: dict[signal.Signals, Any] = {}
 
+    @property
+    def generations(self) -> Generations:
+        """What tells workers at once that an account has changed."""
+        if self._generations is None:
+            self._generations = Generations.new()
+        return self._generations
+
     def connections(self) -> dict[str, int]:
         """Return how many there are now, by service."""
         return self._keeper.register.totals() if self._keeper is not None else {}
+
+    def worked(self) -> float:
+        """Return the seconds that our thread has worked, and each processor for workers."""
+        theirs = sum(map(processor_seconds, self._workers.pids)) if self._workers is not None else 0.0
+        return time.thread_time() + theirs / (os.cpu_count() or 1)
 
     async def start(
         self,
@@ -63,6 +82,7 @@ class Crew:
     ) -> None:
         """Start the workers, and call `upgrade` when SIGUSR2 comes; when this returns they take connections."""
         self._assembly, self._configuration, self._reactor = assembly, configuration, reactor
+        self._store = kind_of(choices.store)
         self._keeper = Keeper(
             store=assembly.store,
             custody=assembly.post.custody,
@@ -92,8 +112,11 @@ class Crew:
             "auth": self._auth,
             "count": self.count,
             "clock": self._assembly.post.queue.seconds(),
+            "store": self._store,
+            "shares": ISharedMail.providedBy(self._assembly.store),
         }
-        return Program((sys.executable, "-m", "mailfw.service.worker"), orders)
+        inherited = {"generations": self.generations.descriptor}
+        return Program((sys.executable, "-m", "mailfw.service.worker"), orders, inherited)
 
     def _give_up(self) -> None:
         log.critical("mailfw cannot start: its workers end before they are ready, and have said above why")

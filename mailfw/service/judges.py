@@ -13,8 +13,10 @@ from mailfw.cluster.custody import questions_of
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.interfaces import IAccountList, IDeliveryPolicy, IDirectory, IRouter
+from mailfw.optional import ITally
 from mailfw.plugins import PluginRefused, Recipe
 from mailfw.policies.pipeline import Link, Pipeline
+from mailfw.policies.tally import OwnTally
 from mailfw.queue.rewriting import ReturningDirectory, SenderRewriting
 from mailfw.routing.router import TableRouter
 from mailfw.routing.table import RouteRefused, RoutingTable, read_table
@@ -47,6 +49,8 @@ class Judges:
 
 #: Makes what answers for a policy that counts, by the name it has among all.
 MakePolicy = Callable[[str, Recipe], IDeliveryPolicy]
+#: Makes what a policy counts with, by the name it has among all.
+MakeTally = Callable[[str], ITally]
 
 
 def make_judges(
@@ -55,12 +59,13 @@ def make_judges(
     site: Site,
     checkers: Sequence[Any] = (),
     make_counting: MakePolicy | None = None,
+    make_tally: MakeTally | None = None,
 ) -> Judges:
     """
     Make them; nothing is written by it, so that a configuration can be tried.
 
-    `make_counting` makes the policies whose answers depend on what they were asked before.  Raises `PluginRefused`, for
-    a rule of routing that cannot be read too.
+    `make_counting` makes the policies whose answers depend on what they were asked before, and `make_tally` what the
+    others count with.  Raises `PluginRefused`, for a rule of routing that cannot be read too.
     """
     checkers = checkers or [recipe.make(site=site) for recipe in choices.auth]
     domain = default_domain(site)
@@ -82,7 +87,8 @@ def make_judges(
         if counts(recipe):
             policy = counting[name] = make_counting(name, recipe) if make_counting else recipe.make(site=site)
         else:
-            policy = recipe.make(site=site)
+            tally = make_tally(name) if make_tally else OwnTally(site.reactor.seconds)
+            policy = recipe.make(site=site, tally=tally)
         links.append(Link(each.plugin, policy, each.timeout, each.on_failure))
     return Judges(checkers, accounts, directory, rewriting, table, router, Pipeline(links, site.reactor), counting)
 

@@ -15,14 +15,16 @@ from mailfw.service.answers import Answers, SubmissionLimits
 from mailfw.service.expunged import ExpungedMail
 from mailfw.service.judges import make_judges, site_of
 from mailfw.service.post import Post, make_post, make_store
+from mailfw.service.shares import SharedMailboxes
 from mailfw.site import Site
 
 
 def make_answers(configuration: Configuration, site: Site, post: Post, store: IMailStore) -> Answers:
     """Return what answers the console commands."""
     limits = SubmissionLimits(configuration.limits.message_size, configuration.limits.recipients)
+    others = {**ExpungedMail(store).verbs, **SharedMailboxes(store).verbs}
     operations = Operations(site=site, spool=post.spool, runner=post.queue, history=post.history)
-    return Answers(operations=operations, intake=post.intake, limits=limits, others=ExpungedMail(store).verbs)
+    return Answers(operations=operations, intake=post.intake, limits=limits, others=others)
 
 
 @asynccontextmanager

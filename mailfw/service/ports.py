@@ -160,7 +160,7 @@ class Ports:
     def _opened(self, service: str, endpoint: str, port: IListeningPort) -> None:
         self._open.append((service, endpoint, port))
         listening = getattr(port, "socket", None)
-        if listening is not None and ":backlog=" not in endpoint:
+        if listening is not None and not _says_backlog(endpoint):
             listening.listen(BACKLOG)
 
     def share(self, own: Collection[str]) -> list[SharedPort]:
@@ -170,7 +170,7 @@ class Ports:
         Raises `CannotStart` for an endpoint that does more than listen.
         """
         shared = []
-        for service, _, port in self._open:
+        for service, endpoint, port in self._open:
             if service in own:
                 continue
             listening: Any = getattr(port, "socket", None)
@@ -178,7 +178,8 @@ class Ports:
                 raise CannotStart(f"listen.{service}: such an endpoint cannot be shared by workers; use --workers 0")
             opened: Any = port
             opened.stopReading()
-            shared.append(SharedPort(service, listening.fileno(), listening.family))
+            backlog = opened.backlog if _says_backlog(endpoint) else BACKLOG
+            shared.append(SharedPort(service, listening.fileno(), listening.family, backlog))
         return shared
 
     def hand_on(self) -> None:
@@ -214,6 +215,10 @@ class Ports:
         ports, self._open = self._open, []
         for _, _, port in ports:
             await maybeDeferred(port.stopListening)
+
+
+def _says_backlog(endpoint: str) -> bool:
+    return ":backlog=" in endpoint
 
 
 #: The variable that names what `hand_on` left open, by endpoint.

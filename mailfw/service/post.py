@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.couriers.settings import DeliverySettings
+from mailfw.generations import Generations
 from mailfw.interfaces import ICourier, IMailStore, IMessageSource, IQuotas, ISpool
 from mailfw.mail.address import Address
 from mailfw.mail.envelope import Client, Envelope, Service
@@ -33,6 +35,7 @@ from mailfw.service.prompt import Prompter, PromptQuotas, PromptResolver
 from mailfw.site import Site
 from mailfw.smtp.settings import EnvelopeIds
 from mailfw.stores.indexed import indexed
+from mailfw.stores.reading import indexed_elsewhere
 
 log = Logger()
 
@@ -48,7 +51,11 @@ class NotTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """From taking responsibility for a message to handing it on; what it is made of starts and stops together."""
+    """
+    From taking responsibility for a message to handing it on; what it is made of starts and stops together.
+
+    Accounts in `held` get no mail: it waits.
+    """
 
     spool: ISpool
     history: History
@@ -58,6 +65,7 @@ class Post:
     custody: Custody
     intake: Intake
     reactor: Any
+    held: set[str]
 
     async def start(self) -> None:
         """Look what the last process left, then begin to work through it."""
@@ -145,8 +153,19 @@ def make_intake(
     )
 
 
-def make_post(configuration: Configuration, choices: Choices, site: Site, judges: Judges, store: IMailStore) -> Post:
-    """Make every part, in the order in which they need each other.  Raises `PluginRefused`."""
+def make_post(
+    configuration: Configuration,
+    choices: Choices,
+    site: Site,
+    judges: Judges,
+    store: IMailStore,
+    processor: Callable[[], float] = time.thread_time,
+) -> Post:
+    """
+    Make every part, in the order in which they need each other.  Raises `PluginRefused`.
+
+    `processor` tells the seconds that whoever takes mail in has worked.
+    """
     settings = configuration.queue
     spool = choices.spool.make(site=site)
     history = History(site)
@@ -154,6 +173,7 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
     delivery = DeliverySettings(
         **{each.name: getattr(configuration.delivery, each.name) for each in fields(DeliverySettings)}
     )
+    held: set[str] = set()
     couriers = {
         each.name: each.make(
             site=site,
@@ -162,6 +182,7 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
             hops=hops,
             open_draft=spool.open_draft,
             delivery=delivery,
+            held=held,
         )
         for each in choices.courier
     }
@@ -183,23 +204,45 @@ def make_post(configuration: Configuration, choices: Choices, site: Site, judges
         ),
         rates=read_rates(settings.destination_rates, settings.sender_rate, settings.account_rate),
         history=history,
+        processor=processor,
     )
     custody = SpoolCustody(spool=spool, runner=queue, history=history, clock=site.reactor)
     intake = make_intake(configuration, site, judges, custody, queue.seconds)
-    return Post(spool, history, hops, couriers, queue, custody, intake, site.reactor)
+    return Post(spool, history, hops, couriers, queue, custody, intake, site.reactor, held)
 
 
-def make_store(configuration: Configuration, choices: Choices, site: Site) -> IMailStore:
-    """Make the store; what is only a message source is indexed by us.  Raises `PluginRefused`."""
+def make_store(
+    configuration: Configuration, choices: Choices, site: Site, generations: Generations | None = None
+) -> IMailStore:
+    """
+    Make the store; what is only a message source is indexed by us.  Raises `PluginRefused`.
+
+    With `generations` there are workers, which read by themselves what they can.
+    """
     quotas = make_quotas(configuration, choices, site)
-    product = choices.store.make(site=site, quotas=quotas, retention=configuration.store.retention * DAY)
+    kept, search = configuration.store.retention * DAY, configuration.store.search
+    product = choices.store.make(site=site, quotas=quotas, retention=kept, search=search, generations=generations)
     store: IMailStore
     if IMailStore.providedBy(product):
         store = product
         return store
     if not IMessageSource.providedBy(product):
         raise PluginRefused(f"store plug-in {choices.store.name!r} makes neither an IMailStore nor an IMessageSource")
-    store = indexed(product, site, quotas=quotas)
+    store = indexed(product, site, quotas=quotas, generations=generations, search=search)
+    return store
+
+
+def make_reading_store(
+    configuration: Configuration, choices: Choices, site: Site, writer: IMailStore, generations: Generations
+) -> IMailStore:
+    """Make the store of a worker, whose `writer` is the keeper's: it reads by itself what the plug-in lets it read."""
+    recipe = choices.store
+    store: IMailStore = writer
+    if recipe.takes("writer"):
+        retention = configuration.store.retention * DAY
+        store = recipe.make(site=site, retention=retention, writer=writer, generations=generations)
+    elif recipe.point == "source":
+        store = indexed_elsewhere(site, writer, generations)
     return store
 
 

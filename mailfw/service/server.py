@@ -7,6 +7,7 @@ import contextlib
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from mailfw.service.collector import let_be
 from mailfw.service.control import Control
 from mailfw.service.crew import Crew
 from mailfw.service.judges import site_of
+from mailfw.service.lender import Lender
 from mailfw.service.offline import make_answers
 from mailfw.service.ports import CannotStart, DaemonCannotStart, Ports
 from mailfw.service.text_log import TextLog
@@ -77,6 +79,7 @@ class Server(Service):
         self._fresh: PEM | None = None
         self._assembly: Assembly | None = None
         self._control: Control | None = None
+        self._lender: Lender | None = None
         self._lock = -1
         self._opening: Deferred[None] | None = None
         self.is_ready = False
@@ -158,7 +161,14 @@ class Server(Service):
         self._certificates.watch(self._reactor)
         try:
             self._assembly = assemble(
-                self._configuration, self._choices, self._certificates, self._reactor, self._checkers, self
+                self._configuration,
+                self._choices,
+                self._certificates,
+                self._reactor,
+                self._checkers,
+                self,
+                self._crew.worked if self._crew is not None else time.thread_time,
+                self._crew.generations if self._crew is not None else None,
             )
         except PluginRefused as reason:
             raise CannotStart(str(reason))
@@ -168,6 +178,7 @@ class Server(Service):
     async def _open(self, assembly: Assembly) -> None:
         await assembly.start()
         self._control = self._take_commands(assembly)
+        self._lender = self._lend(assembly)
         if self._crew is not None:
             await self._crew.start(
                 assembly, self._shared, self._configuration, self._choices, self._reactor, self._upgrade
@@ -191,6 +202,13 @@ class Server(Service):
         control = Control(data=self._configuration.data, reactor=self._reactor, answers=answers)
         control.listen()
         return control
+
+    def _lend(self, assembly: Assembly) -> Lender:
+        """Let commands move mail."""
+        data = self._configuration.data
+        lender = Lender(data=data, reactor=self._reactor, store=assembly.store, post=assembly.post)
+        lender.listen()
+        return lender
 
     async def _first_account(self, assembly: Assembly) -> tuple[str | None, str | None]:
         """Make one only where nothing was configured: who writes a configuration says who may log in."""
@@ -238,6 +256,8 @@ class Server(Service):
             await self._crew.stop()
         if self._control is not None:
             await self._control.close()
+        if self._lender is not None:
+            await self._lender.close()
         if self._certificates is not None:
             self._certificates.stop()
         if self._assembly is not None:

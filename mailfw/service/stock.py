@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mailfw.accounts.names import default_domain
+from mailfw.cluster.loan import BorrowedStore
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.disk import Disk
@@ -16,6 +17,7 @@ from mailfw.interfaces import IMailStore
 from mailfw.plugins import Recipe, option_names, resolve
 from mailfw.service import first_start
 from mailfw.service.judges import site_of
+from mailfw.service.lender import borrow
 from mailfw.service.post import make_store
 from mailfw.site import Site
 from mailfw.transfer.store_target import StoreTarget
@@ -26,13 +28,18 @@ JOURNALS = "transfers"
 
 @dataclass(slots=True)
 class Stock:
-    """The configured store, and others by the names of their plug-ins; `kind` tells it from them."""
+    """
+    The configured store, and others by the names of their plug-ins; `kind` tells it from them.
+
+    While a server runs the configured store is `borrowed` from it.
+    """
 
     configuration: Configuration
     choices: Choices
     site: Site
     store: IMailStore
     disk: Disk
+    borrowed: BorrowedStore | None = None
     others: dict[str, IMailStore] = field(default_factory=dict)
 
     @property
@@ -66,11 +73,25 @@ class Stock:
             self.others[kind] = make_store(self.configuration, replace(self.choices, store=recipe), self.site)
         return kind, self.others[kind]
 
-    def target(
-        self, account: str, origin: str, store: IMailStore | None = None, recognises: bool = False
+    async def release(self, account: str) -> None:
+        """Have the server deliver again to an account that was a target."""
+        if self.borrowed is not None:
+            await self.borrowed.release(account)
+
+    async def close(self) -> None:
+        """Close the stores."""
+        for store in (*self.others.values(), self.store):
+            await store.close()
+        self.disk.release()
+
+    async def target(
+        self, account: str, origin: str, store: IMailStore | None = None, recognises: bool = False, leap: int = 0
     ) -> StoreTarget:
-        """Return an account as the place to move mail to."""
-        return StoreTarget(store or self.store, account, origin, self.site.data / JOURNALS, self.disk, recognises)
+        """Return an account as the place to move mail to; a server that runs delivers none to it meanwhile."""
+        if self.borrowed is not None and store in (None, self.borrowed):
+            await self.borrowed.hold(account)
+        journals = self.site.data / JOURNALS
+        return StoreTarget(store or self.store, account, origin, journals, self.disk, recognises, leap)
 
 
 def kind_of(recipe: Recipe) -> str:
@@ -83,12 +104,21 @@ def kind_of(recipe: Recipe) -> str:
 
 
 @asynccontextmanager
-async def stock(configuration: Configuration, choices: Choices, reactor: Any) -> AsyncIterator[Stock]:
+async def stock(configuration: Configuration, choices: Choices, reactor: Any, alone: bool) -> AsyncIterator[Stock]:
     """
-    Hold the data directory as a server does, and open its store.
+    Borrow the store of the server that runs; or hold the data directory as a server does, and open it.
 
-    Raises `InUse` where a server runs, `CannotStart`, and what `make_store` raises.
+    Raises `InUse` where a server runs though we must be `alone`, `CannotStart`, `StoreRefusal` for a server of another
+    version, and what `make_store` raises.
     """
+    borrowed = None if alone else await borrow(configuration.data, reactor)
+    if borrowed is not None:
+        opened = Stock(configuration, choices, site_of(configuration, reactor), borrowed, Disk(reactor), borrowed)
+        try:
+            yield opened
+        finally:
+            await opened.close()
+        return
     lock = first_start.hold(configuration.data)
     try:
         site = site_of(configuration, reactor)
@@ -96,8 +126,6 @@ async def stock(configuration: Configuration, choices: Choices, reactor: Any) ->
         try:
             yield opened
         finally:
-            for store in (*opened.others.values(), opened.store):
-                await store.close()
-            opened.disk.release()
+            await opened.close()
     finally:
         first_start.release(lock)

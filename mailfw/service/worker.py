@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,23 +28,30 @@ from mailfw.accounts.names import default_domain
 from mailfw.accounts.portal import build_portal
 from mailfw.accounts.realm import MailRealm
 from mailfw.accounts.secret import LastingSecret
+from mailfw.cluster.admission import Admission, adopt
 from mailfw.cluster.channel import Asking
 from mailfw.cluster.counters import Counters
 from mailfw.cluster.custody import RemoteCustody, RemoteLocks, RemotePolicy, questions_of
 from mailfw.cluster.keeper import WorkerDesk
+from mailfw.cluster.remote_shares import RemoteShares
+from mailfw.cluster.shares import Shares
 from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.configuration import Configuration, ConfigurationRefused
 from mailfw.configuration.choices import Choices, read
-from mailfw.interfaces import IDeliveryPolicy
+from mailfw.generations import Generations
+from mailfw.interfaces import IDeliveryPolicy, IMailStore
 from mailfw.plugins import PluginRefused, Recipe, with_octets
 from mailfw.queue.steady import steady_from
 from mailfw.service.assembly import behind_tls, login_attempts
 from mailfw.service.collector import let_be
 from mailfw.service.first_start import configured_certificates, own_pair
 from mailfw.service.judges import make_judges, site_of
-from mailfw.service.post import make_intake
+from mailfw.service.post import make_intake, make_reading_store
 from mailfw.service.server import raise_file_limit
 from mailfw.service.sessions import Parts, make_sessions
+from mailfw.service.stock import kind_of
+from mailfw.sharing import view_of
+from mailfw.site import Site
 from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import CertificateRefused, Certificates
 from mailfw.wire.protocol import SessionFactory
@@ -54,13 +62,16 @@ log = Logger()
 KEEPER = 3
 #: Seconds between two looks whether a retired worker has connections left.
 _LOOK = 0.5
-#: Seconds for which a worker that has more connections than others takes none, and how often in a row.
-_PAUSE, _PAUSES = 0.1, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What the keeper tells a new worker; `ports` are services, descriptors and address families."""
+    """
+    What the keeper tells a new worker; `ports` are services, descriptors, address families and backlogs.
+
+    `store` is what keeps the mail, `shares` whether it provides `ISharedMail`, and `generations` the descriptor of what
+    tells that it has changed.
+    """
 
     version: str
     number: int
@@ -69,7 +80,10 @@ class Orders:
     file: str | None
     settings: Sequence[str]
     auth: Sequence[str]
-    ports: Sequence[tuple[str, int, int]]
+    ports: Sequence[tuple[str, int, int, int]]
+    store: str
+    shares: bool
+    generations: int
 
 
 class CannotWork(Exception):
@@ -81,24 +95,30 @@ class WorkerProcess:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._thread = threading.get_ident()
         self._watches = Watches()
         self._counters: Counters | None = None
         self._sessions: dict[str, SessionFactory] = {}
         self._ports: list[Any] = []
         self._certificates: Certificates | None = None
         self._early: list[tuple[str, tuple[Any, ...]]] = []
+        self._shares: Shares | None = None
+        self._early_lows: list[tuple[str, int, list[str]]] = []
         self._look: LoopingCall | None = None
-        self._others = 0
-        self._pauses = 0
+        self._admission: Admission | None = None
         self._is_ending = False
+        self._unlogged = 0
+        self._store: IMailStore | None = None
         listeners: dict[str, Callable[..., None]] = {
             "orders": self._hear_orders,
             "retire": self._retire,
+            "answer": lambda: self._asking.tell("alive"),
             "notice": self._watches.hear,
             "connections": partial(self._count, "connections"),
             "counted": partial(self._count, "counted"),
+            "low": self._hear_low,
         }
-        self._asking = Asking(WorkerDesk, listeners, self._lost)
+        self._asking = Asking(WorkerDesk, listeners, self._keeper_lost)
         self.failed = False
 
     def run(self) -> int:
@@ -122,14 +142,33 @@ class WorkerProcess:
         level: Any = event.get("log_level", LogLevel.info)
         if not text or event.get("log_namespace") == "log_legacy":
             return
-        self._reactor.callFromThread(self._tell_log, level.name, str(event.get("log_namespace", "-")), text)
+        said = level.name, str(event.get("log_namespace", "-")), text
+        if threading.get_ident() == self._thread:
+            self._tell_log(*said)
+        else:
+            self._reactor.callFromThread(self._tell_log, *said)
 
     def _tell_log(self, *said: str) -> None:
-        if self._asking.is_connected:
-            self._asking.tell("log", *said)
+        """Pass it on; what a keeper that is behind cannot be told is counted."""
+        if self._asking.is_full:
+            self._unlogged += 1
+            return
+        if self._unlogged:
+            text = f"The keeper was behind: {self._unlogged} events were not logged"
+            self._unlogged = 0
+            self._asking.tell("log", "warn", __name__, text)
+        self._asking.tell("log", *said)
 
-    def _lost(self) -> None:
-        """The keeper is gone, and with it all that mail could be left with."""
+    def _keeper_lost(self) -> None:
+        """
+        End at once: the keeper is gone, and with it all that mail could be left with.
+
+        What it did last nobody knows, so that clients that wait must get no answer, not even that it failed.
+        """
+        if not self._is_ending:
+            os._exit(1)
+
+    def _end(self) -> None:
         with contextlib.suppress(Exception):
             self._reactor.stop()
 
@@ -148,7 +187,7 @@ class WorkerProcess:
     def _fail(self) -> None:
         self.failed = True
         # After what was logged has left.
-        self._reactor.callLater(0.2, self._lost)
+        self._reactor.callLater(0.2, self._end)
 
     def _follow(self, orders: Orders) -> None:
         if orders.version != __version__:
@@ -157,49 +196,27 @@ class WorkerProcess:
         _, configuration, choices = read(Path(orders.file) if orders.file else None, orders.settings)
         parts = self._parts(configuration, choices, orders)
         self._sessions = make_sessions(parts)
-        for service, descriptor, family in orders.ports:
+        for service, descriptor, family, backlog in orders.ports:
             factory = behind_tls(parts, service, self._sessions[service])
-            self._ports.append(self._reactor.adoptStreamPort(descriptor, family, factory))
+            self._ports.append(adopt(self._reactor, descriptor, family, backlog, factory))
             os.close(descriptor)
         assert self._counters is not None
-        self._others, self._counters.arrived = orders.count - 1, self._give_way
+        self._admission = Admission(self._ports, self._counters, orders.count - 1, self._reactor)
         let_be()
         self._asking.tell("ready")
-
-    def _give_way(self) -> None:
-        """
-        Let others take the next connections when we have more: the system wakes whom it likes, mostly the same.
-
-        If they do not come, we go on all the same.
-        """
-        assert self._counters is not None
-        if not self._pauses and self._look is None and self._counters.has_more_than_others(self._others):
-            self._stop_listening()
-            self._wait()
-
-    def _wait(self) -> None:
-        self._pauses += 1
-        self._reactor.callLater(_PAUSE, self._go_on)
-
-    def _go_on(self) -> None:
-        assert self._counters is not None
-        if self._look is not None or self._is_ending:
-            return
-        if self._pauses < _PAUSES and self._counters.has_more_than_others(self._others):
-            self._wait()
-            return
-        self._pauses = 0
-        for port in self._ports:
-            port.startReading()
 
     def _parts(self, configuration: Configuration, choices: Choices, orders: Orders) -> Parts:
         limits = configuration.limits
         site = site_of(configuration, self._reactor)
         custody = RemoteCustody(self._asking)
         checkers = [with_octets(makeChecker(each)) for each in orders.auth]
-        judges = make_judges(configuration, choices, site, checkers, self._policy)
+        self._shares = Shares(self._asking, orders.count, self._reactor)
+        judges = make_judges(configuration, choices, site, checkers, self._policy, self._shares.tally)
+        for names in self._early_lows:
+            self._shares.hear_low(*names)
         secret = LastingSecret(site.data / "scram.secret", self._reactor)
-        realm = MailRealm(RemoteStore(self._asking, self._watches))
+        view = partial(view_of, with_anyone=configuration.store.share_with_anyone)
+        realm = MailRealm(self._make_store(configuration, choices, site, orders), view)
         portal = build_portal(realm, judges.checkers, default_domain(site), judges.accounts, secret.value)
         self._certificates = _certificates(configuration)
         self._certificates.watch(self._reactor)
@@ -223,6 +240,19 @@ class WorkerProcess:
             counters.elsewhere,
         )
 
+    def _make_store(self, configuration: Configuration, choices: Choices, site: Site, orders: Orders) -> IMailStore:
+        """Make what reads the keeper's store; another one in the configuration waits for the keeper's next start."""
+        writer = RemoteStore(self._asking, self._watches)
+        if orders.shares:
+            RemoteShares(self._asking).lend(writer)
+        if kind_of(choices.store) != orders.store:
+            self._store = writer
+        else:
+            generations = Generations(orders.generations)
+            self._store = make_reading_store(configuration, choices, site, writer, generations)
+        os.close(orders.generations)
+        return self._store
+
     def _policy(self, name: str, recipe: Recipe) -> IDeliveryPolicy:
         return RemotePolicy(self._asking, name, questions_of(recipe.factory))
 
@@ -234,6 +264,13 @@ class WorkerProcess:
             self._counters.hear_connections(*said)
         else:
             self._counters.hear_counted(*said)
+
+    def _hear_low(self, policy: str, number: int, names: list[str]) -> None:
+        """Hear of whom not much is left, by the counts of policies."""
+        if self._shares is None:
+            self._early_lows.append((policy, number, names))
+        else:
+            self._shares.hear_low(policy, number, names)
 
     # ------------------------------------------------------------ the end
 
@@ -247,12 +284,11 @@ class WorkerProcess:
 
     def _end_if_last(self) -> None:
         if not any(factory.connections for factory in self._sessions.values()):
-            self._lost()
+            self._end()
 
     def _stop_listening(self) -> None:
-        """Accept no more; the sockets themselves, and the names of those that have one, are the keeper's."""
-        for port in self._ports:
-            port.stopReading()
+        if self._admission is not None:
+            self._admission.stop()
 
     def _close(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._finish())
@@ -264,6 +300,8 @@ class WorkerProcess:
             self._certificates.stop()
         sessions = [Deferred.fromCoroutine(each.shut_down()) for each in self._sessions.values()]
         await DeferredList(sessions, consumeErrors=True)
+        if self._store is not None:
+            await self._store.close()
 
 
 def _share(limit: int, count: int) -> int:

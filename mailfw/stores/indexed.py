@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path as FilePath
@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
+from mailfw.generations import Generations
 from mailfw.interfaces import IContent, IMailStore, IQuotas
 from mailfw.mail.failure import NoSuchAccount, StoreRefusal
 from mailfw.mail.mailbox import (
@@ -33,18 +34,30 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.mail.quota import Quota
 from mailfw.mail.retained import Retained
-from mailfw.optional import IManyContents, IRebuildable, IRetainedMail
+from mailfw.mail.sought import Condition, SearchAnswer
+from mailfw.optional import (
+    IManyContents,
+    INumberedMail,
+    IRebuildable,
+    IRetainedMail,
+    ISearchedMail,
+    IUniqueIds,
+)
 from mailfw.site import Site
-from mailfw.stores.index import operations, reading, rebuilding, retention, tree
+from mailfw.stores.index import numbering, operations, reading, rebuilding, retention, sharing, tree
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.appends import Committer
 from mailfw.stores.index.database import Databases, Indexes
 from mailfw.stores.index.lookout import Lookout
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.plain import PlainSource, with_ledger
-from mailfw.stores.index.recent import PASSING, RecentRows, RowReader
-from mailfw.stores.index.retention import IRetainingSource
+from mailfw.stores.index.recent import BATCH, PASSING, RecentRows, RowReader
+from mailfw.stores.index.retention import IKeepsExpunged
+from mailfw.stores.index.search_file import search_place
+from mailfw.stores.index.searching import Searches
+from mailfw.stores.index.shared import SharedMail
 from mailfw.stores.index.visits import Visits
+from mailfw.stores.places import INDEX
 from mailfw.stores.threads import Threads, shielded
 
 log = Logger()
@@ -52,9 +65,6 @@ T = TypeVar("T")
 
 #: Accounts whose mailboxes stay in memory when nobody uses them; one takes about 150 octets a message.
 ACCOUNTS = 200
-
-#: Messages whose rows are read at once.
-BATCH = 256
 
 
 @dataclass(slots=True)
@@ -64,27 +74,20 @@ class _Open:
     rows: RowReader
 
 
-def _close_all(opened: Sequence[tuple[int, IContent]]) -> Deferred[None]:
-    async def close() -> None:
-        for _, content in opened:
-            await content.close()
-
-    return Deferred.fromCoroutine(close())
-
-
 async def _itself(opened: _Open) -> _Open:
     return opened
 
 
-@implementer(IMailStore, IManyContents)
+@implementer(IMailStore, IManyContents, INumberedMail)
 class IndexedStore:
     """
     Adds to any message source what `IMailStore` promises, by an index of one SQLite file for each account.
 
     `source` provides `IMessageSource`; one that also provides `ILedgerSource` gives the UIDs itself.  `index`
     is the directory of the files, or what stands in for them.  `patience` is how old, in seconds, the last look at a
-    plain source's folder may be.  `quotas` says what accounts may keep, None that they may keep anything.  The store
-    closes the source, and `threads` if it was given none.
+    plain source's folder may be.  `quotas` says what accounts may keep, None that they may keep anything.  `generations`
+    are there when other processes read the files too.  `search` says where an account's search file is, None that there
+    is none.  The store closes the source, and `threads` if it was given none.
     """
 
     def __init__(
@@ -95,23 +98,39 @@ class IndexedStore:
         patience: float = 10.0,
         threads: Threads | None = None,
         quotas: IQuotas | None = None,
+        generations: Generations | None = None,
+        search: Callable[[str], FilePath] | None = None,
     ) -> None:
         self._reactor = reactor
         self._threads = threads or Threads(reactor)
         self._source = with_ledger(source, self._threads, patience)
         is_plain = isinstance(self._source, PlainSource)
-        self._databases: Indexes = Databases(index, self._threads, is_plain) if isinstance(index, FilePath) else index
-        self._quotas = quotas
+        self._databases: Indexes = (
+            Databases(index, self._threads, is_plain, shared=generations is not None)
+            if isinstance(index, FilePath)
+            else index
+        )
+        new = partial(Account, source=self._source, databases=self._databases, quotas=quotas)
+        self._new_account = partial(new, on_change=generations.advance if generations is not None else None)
         if isinstance(self._databases, Databases):
             alsoProvides(self, IRebuildable)
-        if IRetainingSource.providedBy(self._source):
+        if IKeepsExpunged.providedBy(self._source):
             alsoProvides(self, IRetainedMail)
+        if IUniqueIds.providedBy(self._source):
+            alsoProvides(self, IUniqueIds)
+            self.unique_ids = self._source.unique_ids
         depositor = self._source.depositor()
         self._visits = Visits(self._databases, depositor, self._threads) if depositor is not None else None
         self._accounts: OrderedDict[str, _Open] = OrderedDict()
         self._recent = RecentRows()
+        self._searches = Searches(search, reactor, self._threads, self._with_account) if search is not None else None
+        if self._searches is not None:
+            alsoProvides(self, ISearchedMail)
+        self._shared = SharedMail(self._with_account, self._databases, self._loaded)
+        self._shared.lend(self)
         self._calls = 0
         self._last_call: Deferred[None] | None = None
+        self._is_closed = False
         self._lookout = Lookout(reactor, self._source, self._threads, self._watched, self._refresh)
 
     # ------------------------------------------------------------ accounts
@@ -130,7 +149,8 @@ class IndexedStore:
         """Keep an account's state in memory for the time of a call."""
         opened = self._accounts.get(account)
         if opened is None:
-            state = Account(account, self._source, self._databases, self._quotas)
+            state = self._new_account(account)
+            state.searches = self._searches
             committer = Committer(state, self._visits, partial(self._using, account))
             opened = _Open(state, committer, RowReader(state, self._recent))
             self._accounts[account] = opened
@@ -171,17 +191,23 @@ class IndexedStore:
         return opened if opened is not None and opened.account.is_open else await self._with(account, _itself)
 
     async def remove_account(self, account: str) -> None:
-        """Destroy the account."""
+        """Destroy the account, and what is shared with it."""
+        await self._shared.forget_everywhere(account)
         await self._with(account, self._remove)
 
     async def _remove(self, opened: _Open) -> None:
         account = opened.account
+        shared_with = sharing.grantees(account)
         async with account.changing():
             account.is_removed, account.is_open = True, False
             account.watchers.clear()
+            if self._searches is not None:
+                await self._searches.remove(account.name)
             await self._databases.remove(account.name)
             await self._source.remove_account(account.name)
+            account.changed()
         self._accounts.pop(account.name, None)
+        await self._shared.removed(account.name, shared_with)
 
     async def rebuild(self, account: str, tell: Callable[[int], None]) -> None:
         """Make an account's index anew from its source; nobody else uses the account meanwhile."""
@@ -192,8 +218,10 @@ class IndexedStore:
         if not isinstance(self._databases, Databases):
             raise TypeError("what keeps the mail itself cannot be made anew from it")
         self._accounts.pop(account, None)
-        fresh = partial(Account, account, self._source, self._databases, self._quotas)
-        await rebuilding.rebuild(self._databases, account, fresh, tell)
+        if self._searches is not None:
+            await self._searches.remove(account)  # the summaries get other rows
+        fresh = partial(self._new_account, account)
+        await self._shared.rebuilt(account, await rebuilding.rebuild(self._databases, account, fresh, tell))
 
     # ------------------------------------------------------------ mailboxes
 
@@ -243,32 +271,12 @@ class IndexedStore:
         self, account: str, mailbox: str, uids: Sequence[int]
     ) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
         """Open many messages; while the caller is busy with some, the next are read."""
-        key, batches = await self._with(account, lambda opened: reading.batches(opened.account, mailbox, uids))
-
-        def start(batch: Sequence[tuple[int, str]]) -> Deferred[list[tuple[int, IContent]]]:
-            return Deferred.fromCoroutine(self._open_all(account, mailbox, key, batch))
-
-        ahead = start(batches[0]) if batches else None
-        try:
-            for following in [*batches[1:], None]:
-                if ahead is not None:
-                    opened, ahead = await ahead, None
-                    ahead = start(following) if following else None
-                    yield opened
-        finally:
-            if ahead is not None:
-                ahead.addCallbacks(_close_all, lambda _: None)
-
-    async def _open_all(
-        self, account: str, mailbox: str, folder: str, batch: Sequence[tuple[int, str]]
-    ) -> list[tuple[int, IContent]]:
-        contents = await self._source.open_many(account, folder, [key for _, key in batch])
-        found: list[tuple[int, IContent]] = []
-        for (uid, _), content in zip(batch, contents, strict=True):
-            # One that is not where it was may only have moved.
-            if (there := content or await self.content(account, mailbox, uid)) is not None:
-                found.append((uid, there))
-        return found
+        opened = await self._opened(account)
+        box, batches = await self._with(account, lambda opened: reading.batches(opened.account, mailbox, uids))
+        again = partial(self.content, account, mailbox)
+        async with aclosing(reading.opened(opened.account, box, batches, again)) as found:
+            async for batch in found:
+                yield batch
 
     async def append(self, account: str, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
         """Add messages."""
@@ -277,6 +285,16 @@ class IndexedStore:
             self._accounts.move_to_end(account)
             return await opened.committer.append(mailbox, messages)  # which goes on to its end by itself
         return await self._with(account, lambda opened: opened.committer.append(mailbox, messages))
+
+    async def append_numbered(
+        self, account: str, mailbox: str, messages: Sequence[NewMessage], uids: Sequence[int]
+    ) -> list[Appended]:
+        """Add messages under UIDs that they bring along."""
+        return await self._with(account, lambda opened: opened.committer.append_numbered(mailbox, messages, uids))
+
+    async def renumber(self, account: str, mailbox: str, uid_validity: int | None, uid_next: int) -> None:
+        """Give a mailbox another UIDVALIDITY, and raise its next UID."""
+        await self._with(account, lambda opened: numbering.renumber(opened.account, mailbox, uid_validity, uid_next))
 
     async def alter(
         self,
@@ -299,6 +317,26 @@ class IndexedStore:
     async def expunge(self, account: str, mailbox: str, uids: Sequence[int] | None) -> Expunged:
         """Remove messages."""
         return await self._with(account, lambda opened: operations.expunge(opened.account, mailbox, uids))
+
+    # ------------------------------------------------------------ searching, where there are search files
+
+    def _loaded(self) -> dict[str, Account]:
+        return {name: opened.account for name, opened in self._accounts.items()}
+
+    async def _with_account(self, account: str, work: Callable[[Account], Awaitable[T]]) -> T:
+        return await self._with(account, lambda opened: work(opened.account))
+
+    async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: Condition) -> SearchAnswer:
+        """Say which messages match."""
+        searches = self._searches
+        assert searches is not None
+        return await self._with_account(account, lambda state: searches.search(state, mailbox, uids, condition))
+
+    async def rebuild_search(self, account: str, tell: Callable[[int], None]) -> None:
+        """Make what an account is searched by anew."""
+        searches = self._searches
+        assert searches is not None
+        await self._with_account(account, lambda state: searches.rebuild(state, tell))
 
     # ------------------------------------------------------------ what was expunged, with a source that retains it
 
@@ -356,8 +394,13 @@ class IndexedStore:
             log.failure("a mailbox of {account} cannot be compared with its source", account=account)
 
     async def close(self) -> None:
-        """Finish what is under way and let go of everything."""
+        """Finish what is under way and let go of everything; what is closed stays so."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         await self._lookout.close()
+        if self._searches is not None:
+            await self._searches.close()
         if self._calls:
             self._last_call = Deferred()
             await self._last_call
@@ -369,11 +412,21 @@ class IndexedStore:
         self._threads.close()
 
 
-def indexed(source: object, site: Site, patience: float = 10.0, quotas: IQuotas | None = None) -> IndexedStore:
+def indexed(
+    source: object,
+    site: Site,
+    patience: float = 10.0,
+    quotas: IQuotas | None = None,
+    generations: Generations | None = None,
+    search: bool = True,
+) -> IndexedStore:
     """
     Return a store over a plug-in's message source, with its index below the site's data.
 
     `patience` is how old, in seconds, the last look at a folder may be when somebody asks for it.  `quotas` says what
-    accounts may keep.
+    accounts may keep.  `generations` are there when workers read the index too.  With `search` messages are found by
+    their text without being read.
     """
-    return IndexedStore(source, site.data / "index", site.reactor, patience, quotas=quotas)
+    root = site.data / INDEX
+    place = search_place(root) if search else None
+    return IndexedStore(source, root, site.reactor, patience, quotas=quotas, generations=generations, search=place)

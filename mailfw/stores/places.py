@@ -11,6 +11,9 @@ from mailfw.mail.failure import NoSuchAccount
 #: NAME_MAX of Linux's file systems, in octets.
 NAME_LIMIT = 255
 
+#: The directory of the indexes of plug-ins' sources, in the site's data.
+INDEX = "index"
+
 #: A separator of paths, a leading dot (those names are for the store's own use), and the sign that escapes them.
 _DANGEROUS = re.compile(r"[/%\x00-\x1f\x7f]|^\.")
 

@@ -46,8 +46,8 @@ class FaultyDisk(Disk):
     Counts operations, breaks at one of them, and can forget what was not synced; it needs no reactor, nor threads.
 
     `crash_at` is the number of the operation (from 1) that is never done, nor any after it.  `fail_at` is that of one
-    that fails once, with `error`.  `is_full` lets everything that needs room fail.  `attic` is a directory on the same
-    file system for what `lose_power` may have to restore.
+    that fails once, with `error`.  `is_full` lets everything that needs room fail, with `refusal`.  `attic` is a
+    directory on the same file system for what `lose_power` may have to restore.
 
     A database's commit is one step that is done or not; between the two operations it counts for, it is done.
     """
@@ -61,6 +61,7 @@ class FaultyDisk(Disk):
         self.fail_at = fail_at
         self.error = error
         self.is_full = False
+        self.refusal = errno.ENOSPC
         self.held: list[Callable[[], None]] | None = None
         attic.mkdir(parents=True, exist_ok=True)
         self._attic = Path(tempfile.mkdtemp(dir=attic))
@@ -85,7 +86,7 @@ class FaultyDisk(Disk):
         if self.operations == self.fail_at:
             raise OSError(self.error, os.strerror(self.error))
         if needs_room and self.is_full:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(self.refusal, os.strerror(self.refusal))
 
     # ------------------------------------------------------------ threads
 

@@ -8,10 +8,19 @@ from typing import Protocol
 
 from mailfw.interfaces import IContent
 from mailfw.mail.mailbox import NO_FLAGS, Flags, Path, Role
+from mailfw.transfer.shares import Shares
 
 
 class TransferRefused(Exception):
     """The mail cannot be moved; the text is for whoever asked for it."""
+
+
+class BoxRefused(TransferRefused):
+    """A mailbox cannot be read; others can."""
+
+
+class TargetFull(TransferRefused):
+    """There is no room where everything goes: other accounts need not be tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,9 @@ class Origin(Protocol):
     async def entries(self, box: Box) -> Sequence[Entry]:
         """Return the messages, by ascending UID."""
 
+    async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
+        """Return who else uses the mailbox, and which of the messages they have seen."""
+
     def contents(self, box: Box, entries: Sequence[Entry]) -> Batches:
         """Iterate over those of the messages that can be read; an ``async def`` with ``yield``."""
 
@@ -118,8 +130,21 @@ class Target(Protocol):
     async def reflag(self, box: Box, flags: Mapping[Flags, Sequence[int]]) -> None:
         """Give messages that are here, by UID at the origin, exactly these flags."""
 
-    async def settle(self, box: Box, entries: Sequence[Entry]) -> None:
-        """Finish a mailbox: `entries` is all that the origin has in it."""
+    async def settle(self, box: Box, entries: Sequence[Entry]) -> int:
+        """
+        Finish a mailbox: `entries` is all that the origin has in it.
+
+        Returns how many messages are here that came from it, and that it no longer has.
+        """
+
+    async def share(self, box: Box, entries: Sequence[Entry], shares: Shares, exactly: bool) -> None:
+        """Share a mailbox, which has these messages, likewise; not `exactly` only if nobody else uses it now."""
+
+    async def left_boxes(self) -> int:
+        """Return how many messages are here from mailboxes that the origin no longer has."""
+
+    async def sweep(self) -> int:
+        """Remove what `settle` and `left_boxes` have counted, with mailboxes that are empty then; return how much."""
 
     def read(self, box: Box, held: Mapping[int, Held]) -> Readings:
         """Iterate over messages as they are read back from here; gone ones are left out."""

@@ -9,6 +9,7 @@ saved the next one finds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -21,13 +22,17 @@ from mailfw.disk import Disk
 from mailfw.mail.mailbox import Path, Role
 from mailfw.transfer.account import Box, Entry, TransferRefused
 from mailfw.transfer.journal import Journal, Line
+from mailfw.transfer.shares import NO_SHARES, Shares, read_shares
 
 MANIFEST = "backup.json"
+DRAFT = f"{MANIFEST}.draft"
 MESSAGES = "messages.jsonl"
 FORMAT = "mailfw backup 1"
 
 #: Characters of a mailbox's name that its directory shows; the rest of the name tells it from others.
 _SHOWN = 60
+#: What a message's file is called.
+_MESSAGE = re.compile(r"\d+\.\d+\.eml")
 _UNFIT = re.compile(r"[^\w @+=,()-]")
 
 
@@ -61,7 +66,11 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class SavedBox:
-    """A mailbox of a backup; `key` is what the store called it."""
+    """
+    A mailbox of a backup; `key` is what the store called it.
+
+    When a run has come to its end, `messages` are there, and the SHA-256 of their list is `list_digest`.
+    """
 
     directory: str
     key: str
@@ -72,12 +81,14 @@ class SavedBox:
     uid_next: int
     messages: int = 0
     gone: bool = False
+    list_digest: str = ""
+    shares: Shares = NO_SHARES
 
     def line(self) -> Line:
         """Return it as the manifest has it."""
         line: Line = {"directory": self.directory, "path": list(self.path), "role": self.role and self.role.value}
         line |= {"subscribed": self.subscribed, "uid_validity": self.uid_validity, "uid_next": self.uid_next}
-        line |= {"id": self.key, "messages": self.messages}
+        line |= {"id": self.key, "messages": self.messages, "list": self.list_digest, **self.shares.line()}
         return line | {"gone": True} if self.gone else line
 
     def box(self) -> Box:
@@ -119,6 +130,10 @@ class Backup:
         """Whether there is one."""
         return (self.root / MANIFEST).is_file()
 
+    def has_other_files(self) -> bool:
+        """Whether the directory holds what is not ours: all we may have begun is the manifest."""
+        return self.root.is_dir() and any(each.name != DRAFT for each in self.root.iterdir())
+
     def manifest(self) -> Manifest:
         """Read what the backup is of.  Raises `TransferRefused`."""
         path = self.root / MANIFEST
@@ -137,7 +152,7 @@ class Backup:
     def write(self, manifest: Manifest) -> None:
         """Replace the manifest, durably."""
         self.disk.make_directory(self.root)
-        draft = self.root / f"{MANIFEST}.draft"
+        draft = self.root / DRAFT
         draft.unlink(missing_ok=True)
         self.disk.replace_file(self.root / MANIFEST, manifest.octets(), draft)
         self.disk.sync_directory(self.root)
@@ -156,9 +171,21 @@ class Backup:
         """Return the messages whose files are there, as far as their sizes can tell, by UIDVALIDITY and UID."""
         folder = self.folder(directory)
         sizes = {each.name: each.stat().st_size for each in folder.glob("*.eml")} if folder.is_dir() else {}
-        listed = (_saved(line) for line in self.journal(directory).read())
-        found = {(each.uid_validity, each.uid): each for each in listed if each is not None}
-        return {key: each for key, each in found.items() if sizes.get(each.file) == each.size}
+        return {key: each for key, each in self.listed(directory).items() if sizes.get(each.file) == each.size}
+
+    def listed(self, directory: str) -> dict[tuple[int, int], Saved]:
+        """Return the messages that a mailbox's list names, by UIDVALIDITY and UID."""
+        lines = (_saved(line) for line in self.journal(directory).read())
+        return {(each.uid_validity, each.uid): each for each in lines if each is not None}
+
+    def list_digest(self, directory: str) -> str:
+        """Return the SHA-256 of a mailbox's list, nothing where there is none."""
+        path = self.folder(directory) / MESSAGES
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+    def files(self, folder: FilePath) -> list[FilePath]:
+        """Return the files in a directory that are messages of ours, listed or not."""
+        return [each for each in folder.glob("*.eml") if _MESSAGE.fullmatch(each.name)]
 
     def replace(self, directory: str, saved: Iterable[Saved]) -> None:
         """Write a mailbox's list anew."""
@@ -179,8 +206,9 @@ def _box(told: Any) -> SavedBox:
     path = tuple(str(name) for name in told["path"])
     role = Role(told["role"]) if told["role"] else None
     numbers = (int(told["uid_validity"]), int(told["uid_next"]), int(told.get("messages", 0)))
-    subscribed, gone = bool(told["subscribed"]), bool(told.get("gone"))
-    return SavedBox(str(told["directory"]), str(told["id"]), path, role, subscribed, *numbers, gone)
+    shares = read_shares(told) if "access" in told else NO_SHARES
+    subscribed, gone, digest = bool(told["subscribed"]), bool(told.get("gone")), str(told.get("list", ""))
+    return SavedBox(str(told["directory"]), str(told["id"]), path, role, subscribed, *numbers, gone, digest, shares)
 
 
 def lay_out(boxes: Iterable[Box], known: Iterable[SavedBox]) -> list[SavedBox]:
@@ -198,7 +226,15 @@ def lay_out(boxes: Iterable[Box], known: Iterable[SavedBox]) -> list[SavedBox]:
         taken.add(directory)
         laid.append(
             SavedBox(
-                directory, box.key, box.path, box.role, box.subscribed, box.uid_validity, box.uid_next, box.messages
+                directory,
+                box.key,
+                box.path,
+                box.role,
+                box.subscribed,
+                box.uid_validity,
+                box.uid_next,
+                box.messages,
+                shares=old.shares if old else NO_SHARES,
             )
         )
     return laid + [replace(each, gone=True) for each in before.values()]

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import ParamSpec, TypeVar
 
 from mailfw.disk import Disk, FileContent
 from mailfw.interfaces import IContent
 from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
+from mailfw.mail.failure import NoSpace
 from mailfw.mail.mailbox import Flags, Path
-from mailfw.transfer.account import Arrival, Batches, Box, Entry, Found, Held, Readings, TransferRefused
+from mailfw.transfer.account import Arrival, Batches, Box, Entry, Found, Held, Readings, TargetFull, TransferRefused
 from mailfw.transfer.backup import Backup, Manifest, Saved, SavedBox, lay_out
 from mailfw.transfer.batches import parts
 from mailfw.transfer.digests import CHUNK, digests
+from mailfw.transfer.shares import Shares
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Times that every file system can note, in seconds since the epoch.
 _LATEST = 2**32 - 1
+
+#: UIDs that are left out behind those of a backup: the mail that came after it was written, and was lost, had them.
+LEAP = 2**16
 
 
 class BackupOrigin:
@@ -44,6 +53,10 @@ class BackupOrigin:
         saved = await self._backup.disk.run(self._backup.saved, box.key)
         ours = [each for each in saved.values() if each.uid_validity == box.uid_validity]
         return [each.entry() for each in sorted(ours, key=lambda each: each.uid) if self._gone or not each.gone]
+
+    async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
+        """Return what the manifest says."""
+        return next(each.shares for each in self._manifest.boxes if each.directory == box.key)
 
     async def contents(self, box: Box, entries: Sequence[Entry]) -> Batches:
         """Open files."""
@@ -84,12 +97,13 @@ class BackupTarget:
         self._prune = prune
         self._manifest = Manifest(account, (), frozenset(), None)
         self._boxes: dict[str, SavedBox] = {}
+        self._shares: dict[str, Shares] = {}
         self._saved: dict[str, dict[tuple[int, int], Saved]] = {}
         self._written: dict[str, dict[tuple[int, int], Saved]] = {}
 
     async def prepare(self, boxes: Sequence[Box], subscriptions: frozenset[Path]) -> Mapping[str, str]:
         """Say in the manifest what is to come."""
-        await self._disk.run(self._prepare, boxes, subscriptions)
+        await self._do(self._prepare, boxes, subscriptions)
         return {}
 
     def _prepare(self, boxes: Sequence[Box], subscriptions: frozenset[Path]) -> None:
@@ -99,7 +113,7 @@ class BackupTarget:
             if manifest.account != self._account:
                 raise TransferRefused(f"{self._backup.root} is a backup of {manifest.account}")
             known = manifest.boxes
-        elif self._backup.root.is_dir() and any(self._backup.root.iterdir()):
+        elif self._backup.has_other_files():
             raise TransferRefused(f"{self._backup.root} is neither empty nor a backup")
         laid = lay_out(boxes, known)
         self._boxes = {each.key: each for each in laid if not each.gone}
@@ -110,7 +124,7 @@ class BackupTarget:
         """Return the messages whose files are there."""
         directory = self._boxes[box.key].directory
         if box.key not in self._saved:
-            self._saved[box.key] = await self._disk.run(self._backup.saved, directory)
+            self._saved[box.key] = await self._do(self._backup.saved, directory)
             self._written[box.key] = dict(self._saved[box.key])
         return {
             each.uid: Held(each.file, each.size, each.digest, each.received, each.flags)
@@ -124,7 +138,7 @@ class BackupTarget:
         """Write files, then note that they are there."""
         directory = self._boxes[box.key].directory
         folder = self._backup.folder(directory)
-        await self._disk.run(self._disk.make_directory, folder)
+        await self._do(self._disk.make_directory, folder)
         new = [_saved(box, each) for each in arrivals]
         direct = []
         for saved, each in zip(new, arrivals, strict=True):
@@ -133,8 +147,8 @@ class BackupTarget:
                 direct.append((saved, read_now))
             else:
                 await self._write_slowly(folder, saved, each.content)
-        await self._disk.run(self._write_all, folder, direct)
-        await self._disk.run(self._note, directory, folder, new)
+        await self._do(self._write_all, folder, direct)
+        await self._do(self._note, directory, folder, new)
         self._saved[box.key].update({(each.uid_validity, each.uid): each for each in new})
         self._written[box.key] = dict(self._saved[box.key])
 
@@ -147,11 +161,11 @@ class BackupTarget:
 
     async def _write_slowly(self, folder: FilePath, saved: Saved, content: IContent) -> None:
         """Write a message that the reactor is needed to read."""
-        draft = await self._disk.run(self._begin, folder, saved)
+        draft = await self._do(self._begin, folder, saved)
         for at in range(0, saved.size, CHUNK):
             piece = await read_whole(content, at, min(CHUNK, saved.size - at))
-            await self._disk.run(self._append, draft, piece)
-        await self._disk.run(self._place, draft, folder, saved)
+            await self._do(self._append, draft, piece)
+        await self._do(self._place, draft, folder, saved)
 
     def _begin(self, folder: FilePath, saved: Saved) -> FilePath:
         draft = (folder / saved.file).with_suffix(".draft")
@@ -189,21 +203,36 @@ class BackupTarget:
                 key = (box.uid_validity, uid)
                 saved[key] = replace(saved[key], flags=each)
 
-    async def settle(self, box: Box, entries: Sequence[Entry]) -> None:
+    async def settle(self, box: Box, entries: Sequence[Entry]) -> int:
         """Mark what the account no longer has, or remove it, and write the list anew if anything is different."""
         there = {(box.uid_validity, entry.uid) for entry in entries}
         saved = {key: replace(each, gone=key not in there) for key, each in self._saved[box.key].items()}
-        doomed = [each for each in saved.values() if each.gone] if self._prune else []
         saved = {key: each for key, each in saved.items() if not (each.gone and self._prune)}
         if saved != self._written[box.key]:
-            await self._disk.run(self._replace, self._boxes[box.key].directory, saved, doomed)
+            await self._do(self._backup.replace, self._boxes[box.key].directory, saved.values())
+        if self._prune:
+            await self._do(self._clear, self._boxes[box.key].directory, saved.values())
         self._saved[box.key], self._written[box.key] = saved, dict(saved)
+        return 0
 
-    def _replace(self, directory: str, saved: Mapping[tuple[int, int], Saved], doomed: Sequence[Saved]) -> None:
-        self._backup.replace(directory, saved.values())
-        for each in doomed:
-            with suppress(FileNotFoundError):
-                self._disk.unlink(self._backup.folder(directory) / each.file)
+    async def share(self, box: Box, entries: Sequence[Entry], shares: Shares, exactly: bool) -> None:
+        """Remember it for the manifest."""
+        self._shares[box.key] = shares
+
+    async def left_boxes(self) -> int:
+        """Return 0: a backup keeps them, marked as gone, unless `prune`."""
+        return 0
+
+    async def sweep(self) -> int:
+        """Do nothing: `settle` and `finish` do it."""
+        return 0
+
+    def _clear(self, directory: str, saved: Iterable[Saved]) -> None:
+        """Remove the files of messages that the list does not name, also those that a killed run has left."""
+        listed = {each.file for each in saved}
+        for path in self._backup.files(self._backup.folder(directory)):
+            if path.name not in listed:
+                self._disk.unlink(path)
 
     # ------------------------------------------------------------ reading back
 
@@ -212,7 +241,7 @@ class BackupTarget:
         folder = self._backup.folder(self._boxes[box.key].directory)
         for part in parts(Entry(uid, each.size, 0) for uid, each in sorted(held.items())):
             names = [folder / held[entry.uid].place for entry in part]
-            opened = await self._disk.run(open_all, self._disk, names)
+            opened = await self._do(open_all, self._disk, names)
             found = [(entry.uid, each) for entry, each in zip(part, opened, strict=True) if each is not None]
             try:
                 summed = await digests(self._disk, [content for _, content in found])
@@ -223,19 +252,33 @@ class BackupTarget:
 
     async def finish(self) -> None:
         """Say in the manifest that all is there."""
-        boxes = [each for each in self._manifest.boxes if not (each.gone and self._prune)]
-        done = replace(self._manifest, finished=int(time.time()), boxes=tuple(boxes))
-        await self._disk.run(self._finish_all, done)
+        await self._do(self._finish_all)
 
-    def _finish_all(self, done: Manifest) -> None:
+    def _finish_all(self) -> None:
+        boxes = [self._finished(each) for each in self._manifest.boxes if not (each.gone and self._prune)]
+        done = replace(self._manifest, finished=int(time.time()), boxes=tuple(boxes))
         self._backup.write(done)
-        for box in self._manifest.boxes:
-            if box not in done.boxes:
-                self._remove(self._backup.folder(box.directory))
+        if self._prune:
+            kept = {each.directory for each in boxes}
+            for folder in [each for each in self._backup.root.iterdir() if each.is_dir() and each.name not in kept]:
+                self._remove(folder)
+
+    def _finished(self, box: SavedBox) -> SavedBox:
+        saved = self._saved.get(box.key, {}) if not box.gone else {}
+        count = sum(1 for each in saved.values() if not each.gone)
+        shares = self._shares.get(box.key, box.shares)
+        return replace(box, messages=count, list_digest=self._backup.list_digest(box.directory), shares=shares)
+
+    async def _do(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Do something in a thread.  Raises `TargetFull` where there is no room."""
+        try:
+            return await self._disk.run(work, *args, **options)
+        except NoSpace:
+            raise TargetFull(f"{self._backup.root}: the disk is full; what was saved stays, and need not be again")
 
     def _remove(self, folder: FilePath) -> None:
         """Remove a mailbox's directory, and nothing that is not ours."""
-        for path in [*folder.glob("*.eml"), *folder.glob("messages.jsonl"), *folder.glob("*.draft")]:
+        for path in [*self._backup.files(folder), *folder.glob("messages.jsonl"), *folder.glob("*.draft")]:
             self._disk.unlink(path)
         with suppress(OSError):
             folder.rmdir()

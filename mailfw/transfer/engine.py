@@ -11,7 +11,7 @@ from typing import Protocol
 from mailfw.disk import Disk
 from mailfw.interfaces import IContent
 from mailfw.mail.mailbox import Flags, Path
-from mailfw.transfer.account import Arrival, Box, Entry, Found, Held, Origin, Target
+from mailfw.transfer.account import Arrival, Box, BoxRefused, Entry, Found, Held, Origin, Target
 from mailfw.transfer.digests import digests
 
 #: Faults that are told one by one; the rest is counted.
@@ -36,7 +36,9 @@ class Outcome:
     """
     What became of an account: `messages` and `octets` of the origin, of which `copied` messages were new.
 
-    `faults` says what is not as it should be; `others` counts those that are not told.
+    `missing` messages could not be had.  `left` messages came earlier and are not at the origin any more; `removed` of
+    them are not here any more either.  `faults` says what is not as it should be; `others` counts those that are not
+    told.
     """
 
     mailboxes: int = 0
@@ -44,6 +46,9 @@ class Outcome:
     octets: int = 0
     copied: int = 0
     verified: int = 0
+    missing: int = 0
+    left: int = 0
+    removed: int = 0
     faults: list[str] = field(default_factory=list)
     others: int = 0
 
@@ -63,13 +68,15 @@ class Outcome:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """
-    How to move: `reflag` gives messages that came earlier the flags they have now; `verify_all` reads back all
-    messages, not only those that are new; `only` names mailboxes.
+    How to move: `reflag` gives messages that came earlier the flags they have now, and their mailboxes the rights;
+    `verify_all` reads back all messages, not only those that are new; `only` names mailboxes; `delete` removes what
+    came earlier and is not at the origin any more.
     """
 
     reflag: bool = True
     verify_all: bool = True
     only: frozenset[Path] = frozenset()
+    delete: bool = False
 
 
 class Move:
@@ -90,11 +97,25 @@ class Move:
         for box in boxes:
             if box.key in refused:
                 self.outcome.add_fault(f"{name(box.path)}: {refused[box.key]}; its {box.messages} messages stay")
-            else:
+                continue
+            try:
                 await self._move_box(box)
+            except BoxRefused as reason:
+                self.outcome.add_fault(f"{name(box.path)}: {reason}")
+        if self.outcome.is_good and not self._terms.only:
+            self.outcome.left += await self._target.left_boxes()
+        if self._terms.delete and self.outcome.left and self.outcome.is_good:
+            await self._sweep()
         if self.outcome.is_good:
             await self._target.finish()
         return self.outcome
+
+    async def _sweep(self) -> None:
+        """Remove what the origin no longer has, once all else is well: an origin without any mail may be a mistake."""
+        if self.outcome.messages:
+            self.outcome.removed = await self._target.sweep()
+        else:
+            self.outcome.add_fault(f"the origin has no mail at all any more: {self.outcome.left} messages stay here")
 
     async def _move_box(self, box: Box) -> None:
         entries = await self._origin.entries(box)
@@ -104,7 +125,13 @@ class Move:
             await self._copy(box, missing)
         if self._terms.reflag:
             await self._reflag(box, [(entry, before[entry.uid]) for entry in entries if entry.uid in before])
-        await self._target.settle(box, entries)
+        if missing:
+            # One that was here already, from a run that was killed before it could note that, may have other flags.
+            here = await self._target.held(box, missing)
+            await self._reflag(box, [(entry, here[entry.uid]) for entry in missing if entry.uid in here])
+        self.outcome.left += await self._target.settle(box, entries)
+        shares = await self._origin.shares(box, entries)
+        await self._target.share(box, entries, shares, self._terms.reflag)
         self.outcome.mailboxes += 1
         self.outcome.messages += len(entries)
         wanted = entries if self._terms.verify_all else missing
@@ -155,6 +182,7 @@ class Move:
         await self._read_back(box, [(entry, held[entry.uid]) for entry in wanted if entry.uid in held])
         for entry in wanted:
             if entry.uid not in held:
+                self.outcome.missing += 1
                 self.outcome.add_fault(f"{_which(box, entry)}: it could not be read, or is not there")
             else:
                 self._compare(box, entry, held[entry.uid], entry.uid in before)

@@ -17,6 +17,7 @@ from mailfw.mail.mailbox import Path
 from mailfw.transfer.account import Batches, Box, Entry
 from mailfw.transfer.batches import ahead, parts
 from mailfw.transfer.imap_server import LARGE, LISTED, ImapServer
+from mailfw.transfer.shares import NO_SHARES, Shares
 from mailfw.turns import Turns
 
 Opened = list[tuple[Entry, IContent]]
@@ -58,6 +59,10 @@ class ImapOrigin:
             for start in range(0, len(uids), LISTED):
                 found += await self._disk.run(self._server.entries, box, uids[start : start + LISTED])
         return found
+
+    async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
+        """Return none: its users are others."""
+        return NO_SHARES
 
     async def contents(self, box: Box, entries: Sequence[Entry]) -> Batches:
         """Fetch messages, the next while the last are kept."""

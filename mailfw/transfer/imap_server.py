@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from mailfw.mail.mailbox import SYSTEM_FLAGS, UID_LIMIT, Flags, Path, Role
-from mailfw.transfer.account import Box, Entry, TransferRefused
+from mailfw.transfer.account import Box, BoxRefused, Entry, TransferRefused
 
 T = TypeVar("T")
 
@@ -66,6 +66,10 @@ def parse_address(text: str) -> Address:
         raise TransferRefused("a password on the command line can be read by every user of the machine: leave it out")
     is_tls = parts.scheme == "imaps"
     return Address(unquote(parts.username or ""), parts.hostname, port or (993 if is_tls else 143), is_tls)
+
+
+class Unreachable(TransferRefused):
+    """The server does not answer, however often it is asked."""
 
 
 class ImapServer:
@@ -135,17 +139,23 @@ class ImapServer:
         elif not self._allow_plaintext:
             raise TransferRefused(f"{self._address.host} offers no TLS; --plaintext lets the password go without")
 
-    def _ask(self, work: Callable[[Any], T]) -> T:
-        """Do something with a connection, again with a new one where it breaks.  Raises `TransferRefused`."""
-        for pause in (*PAUSES, None):
+    def _ask(self, work: Callable[[Any], T], pauses: Sequence[float] | None = None) -> T:
+        """
+        Do something with a connection, again with a new one where it breaks.
+
+        Raises `Unreachable` when all `pauses` are over, and other kinds of `TransferRefused`.
+        """
+        for pause in (*(PAUSES if pauses is None else pauses), None):
             try:
                 return work(self._connected())
             except ssl.SSLCertVerificationError as reason:
                 raise TransferRefused(f"{self._address.host}: its certificate is not good: {reason.verify_message}")
             except self._lost as reason:
                 self._drop()
-                if pause is None or self._interrupted.is_set():
+                if self._interrupted.is_set():
                     raise TransferRefused(f"{self._address.host}: {reason}")
+                if pause is None:
+                    raise Unreachable(f"{self._address.host}: {reason}")
                 self._tell(f"{self._address.host}: {reason}; trying again in {pause:.0f} s")
                 self._interrupted.wait(pause)
         raise AssertionError
@@ -187,10 +197,8 @@ class ImapServer:
             words = {_text(each).lower() for each in attributes}
             if words & (VIRTUAL | HOLLOW) or any(key.startswith(prefix) for prefix in foreign):
                 continue
-            status = {_text(k): v for k, v in client.folder_status(key, ("MESSAGES", "UIDVALIDITY", "UIDNEXT")).items()}
             role = next((_ROLES[each] for each in sorted(words) if each in _ROLES), None)
-            numbers = (status["UIDVALIDITY"], status.get("UIDNEXT", 0), status["MESSAGES"])
-            found.append(Box(key, path_of(key, delimiter, own), role, key in subscribed, *numbers))
+            found.append(Box(key, path_of(key, delimiter, own), role, key in subscribed, *_status(client, key)))
         return found
 
     def subscriptions(self) -> frozenset[Path]:
@@ -205,12 +213,18 @@ class ImapServer:
         return self._ask(ask)
 
     def _select(self, client: Any, box: Box) -> None:
-        if self._selected != (box.key, box.uid_validity):
-            self._selected = None
+        if self._selected == (box.key, box.uid_validity):
+            return
+        self._selected = None
+        try:
             told = client.select_folder(box.key, readonly=True)
-            if told.get(b"UIDVALIDITY", box.uid_validity) != box.uid_validity:
-                raise TransferRefused(f"{'/'.join(box.path)}: its UIDVALIDITY has changed meanwhile; begin again")
-            self._selected = (box.key, box.uid_validity)
+        except self._lost:
+            raise
+        except imaplib.IMAP4.error as reason:
+            raise BoxRefused(f"the server does not let it be read: {reason}")
+        if told.get(b"UIDVALIDITY", box.uid_validity) != box.uid_validity:
+            raise BoxRefused("its UIDVALIDITY has changed meanwhile; begin again")
+        self._selected = (box.key, box.uid_validity)
 
     # ------------------------------------------------------------ messages
 
@@ -221,7 +235,14 @@ class ImapServer:
             self._select(client, box)
             return sorted(client.search("ALL"))
 
-        return [uid for uid in self._ask(ask) if 0 < uid < UID_LIMIT]
+        return [uid for uid in self._ask_of(ask) if 0 < uid < UID_LIMIT]
+
+    def _ask_of(self, work: Callable[[Any], T]) -> T:
+        """Ask what concerns a mailbox as a whole.  Raises `BoxRefused` too."""
+        try:
+            return self._ask(work)
+        except imaplib.IMAP4.error as reason:
+            raise BoxRefused(f"the server does not let it be listed: {reason}")
 
     def entries(self, box: Box, uids: Sequence[int]) -> list[Entry]:
         """Return what the server says of messages."""
@@ -230,29 +251,32 @@ class ImapServer:
             self._select(client, box)
             return client.fetch(list(uids), ["FLAGS", "INTERNALDATE", "RFC822.SIZE"])
 
-        answer = self._ask(ask)
+        answer = self._ask_of(ask)
         wanted = set(uids)
         return [_entry(uid, told) for uid, told in sorted(answer.items()) if uid in wanted and b"RFC822.SIZE" in told]
 
     def octets(self, box: Box, uids: Sequence[int]) -> dict[int, bytes]:
-        """Return messages as a whole; those that the server does not give are left out."""
+        """
+        Return messages as a whole; those that the server does not give are left out.
+
+        So is one over which the connection breaks each time, though the server is there.
+        """
         try:
-            return self._ask(lambda client: self._fetch(client, box, uids))
+            return self._ask(lambda client: self._fetch(client, box, uids), PAUSES[:2])
+        except Unreachable:
+            self._ask(lambda client: client.noop())
         except imaplib.IMAP4.error:
-            if len(uids) == 1:
-                return {}
-        found: dict[int, bytes] = {}
-        for uid in uids:  # one of them is at fault
-            found |= self.octets(box, [uid])
-        return found
+            pass
+        half = len(uids) // 2
+        return self.octets(box, uids[:half]) | self.octets(box, uids[half:]) if half else {}
 
     def _fetch(self, client: Any, box: Box, uids: Sequence[int]) -> dict[int, bytes]:
         self._select(client, box)
-        answer = client.fetch(list(uids), ["BODY.PEEK[]"])
-        wanted = set(uids)
-        return {
-            uid: told[b"BODY[]"] for uid, told in answer.items() if uid in wanted and told.get(b"BODY[]") is not None
-        }
+        answer = client.fetch(list(uids), ["BODY.PEEK[]", "RFC822.SIZE"])
+        found = {uid: told for uid, told in answer.items() if uid in set(uids) and b"BODY[]" in told}
+        # RFC 3501 section 9: NIL, which some write for nothing at all, is no octets only where there are none.
+        empty = {uid: b"" for uid, told in found.items() if told[b"BODY[]"] is None and told.get(b"RFC822.SIZE") == 0}
+        return {uid: told[b"BODY[]"] for uid, told in found.items() if told[b"BODY[]"] is not None} | empty
 
     def file(self, box: Box, uid: int) -> IO[bytes] | None:
         """Return a large message in a file without a name, read in pieces; None if the server does not give it."""
@@ -286,6 +310,18 @@ def _text(word: object) -> str:
     return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
 
 
+def _status(client: Any, key: str) -> tuple[int, int, int]:
+    """Return UIDVALIDITY, next UID and number of messages; zeros for a mailbox of which nothing is told."""
+    try:
+        told = client.folder_status(key, ("MESSAGES", "UIDVALIDITY", "UIDNEXT"))
+    except imaplib.IMAP4.abort:
+        raise
+    except imaplib.IMAP4.error:
+        return 0, 0, 0
+    status = {_text(word): value for word, value in told.items()}
+    return status["UIDVALIDITY"], status.get("UIDNEXT", 0), status["MESSAGES"]
+
+
 def _prefixes(client: Any) -> tuple[str, list[str]]:
     """Return what the user's own names begin with, and what those of others do (RFC 2342)."""
     if not client.has_capability("NAMESPACE"):
@@ -302,7 +338,8 @@ def path_of(key: str, delimiter: bytes | str | None, prefix: str) -> Path:
         return ("INBOX",)
     plain = key[len(prefix) :] if prefix and key.startswith(prefix) and len(key) > len(prefix) else key
     parts = plain.split(_text(delimiter)) if delimiter else [plain]
-    return tuple(part for part in parts if part)
+    path = tuple(part for part in parts if part)
+    return ("INBOX", *path) if len(path) == 1 and path[0].upper() == "INBOX" else path
 
 
 def _entry(uid: int, told: dict[bytes, Any]) -> Entry:

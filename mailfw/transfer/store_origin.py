@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailfw.interfaces import IContent, IMailStore
-from mailfw.mail.failure import NoSuchAccount
+from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox
 from mailfw.mail.mailbox import Path, Want
 from mailfw.optional import IManyContents
 from mailfw.transfer.account import Batches, Box, Entry, TransferRefused
 from mailfw.transfer.batches import parts
+from mailfw.transfer.shares import NO_SHARES, Shares, shares_of
 
 
 class StoreOrigin:
     """
-    Reads `account` of a store, which nobody else changes meanwhile.
+    Reads `account` of a store, which others may use meanwhile: each mailbox is read as it is at one moment.
 
     `kind` tells this store from others that the same mail may come from.
     """
@@ -40,12 +41,22 @@ class StoreOrigin:
         return await self._store.subscriptions(self._account)
 
     async def entries(self, box: Box) -> Sequence[Entry]:
-        """Return the messages."""
-        snapshot = await self._store.snapshot(self._account, box.key, 0)
+        """Return the messages; none of a mailbox that has been deleted meanwhile."""
+        try:
+            snapshot = await self._store.snapshot(self._account, box.key, 0)
+        except NoSuchMailbox:
+            return []
         found = []
         async for rows in self._store.rows(self._account, box.key, snapshot.uids, Want.NOTHING):
             found += [Entry(row.uid, row.size, row.received, row.flags) for row in rows]
         return found
+
+    async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
+        """Return what the store knows of others."""
+        try:
+            return await shares_of(self._store, self._account, box.key, [entry.uid for entry in entries])
+        except NoSuchMailbox:
+            return NO_SHARES
 
     async def contents(self, box: Box, entries: Sequence[Entry]) -> Batches:
         """Open messages, many together where the store can."""

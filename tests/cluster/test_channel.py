@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.cluster.channel import Answering, Asking
+from mailfw.cluster.channel import MOST_UNREAD, Answering, Asking
 from mailfw.cluster.codec import Malformed
 from mailfw.cluster.counters import Register
 from mailfw.cluster.desk import StoreDesk
@@ -203,3 +203,27 @@ class RegisterTests(SynchronousTestCase):
         register.leave("a")
         self.assertEqual(heard["b"][-1], ("connections", "smtp", "192.0.2.1", -1))
         self.assertEqual(register.totals(), {"smtp": 1})
+
+
+class UnreadTests(SynchronousTestCase):
+    def test_news_that_nobody_reads_do_not_fill_the_memory(self) -> None:
+        wire = Wire(Desk())
+        wire.keeper.pauseProducing()
+        news, told = "x" * 65536, 0
+        while not wire.to_worker.disconnecting and not wire.to_worker.disconnected and told < 10_000:
+            wire.keeper.tell("news", news)
+            told += 1
+        self.assertEqual(told, MOST_UNREAD // len(news))
+
+    def test_who_reads_on_in_time_hears_everything(self) -> None:
+        heard: list[str] = []
+        wire = Wire(Desk(), news=heard.append)
+        news = "x" * 65536
+        for _ in range(3):
+            wire.keeper.pauseProducing()
+            for _ in range(MOST_UNREAD // len(news) - 1):
+                wire.keeper.tell("news", news)
+            self.assertTrue(wire.keeper.is_full)
+            wire.flow()
+            wire.keeper.resumeProducing()
+        self.assertEqual(len(heard), 3 * (MOST_UNREAD // len(news) - 1))

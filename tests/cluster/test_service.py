@@ -95,6 +95,28 @@ class WorkerTests(Case):
         self.assertEqual(found[0][1].strip(), large)
         self.assertIn(server.stop(), (0, -signal.SIGTERM))
 
+    def test_what_one_worker_has_acknowledged_every_other_knows(self) -> None:
+        """Whatever was answered is seen by the very next command of any other connection, not a moment later."""
+        server = self.start('--set=listen.lmtp=["tcp:0:interface=127.0.0.1"]', services=("imap",))
+        readers = [self.imap(server) for _ in range(6)]
+        for number in range(1, 16):
+            with smtplib.LMTP("127.0.0.1", server.ports["lmtp"]) as lmtp:
+                lmtp.sendmail("bob@example.org", [ANN], MESSAGE % number)
+            for reader in readers:
+                reader.noop()
+                self.assertEqual(int(reader.response("EXISTS")[1][-1] or 0), number)
+            by, other = random.sample(readers, 2)
+            by.store(str(number), "+FLAGS", f"(mark{number})")
+            found: Any = other.uid("FETCH", str(number), "(FLAGS)")[1]
+            self.assertIn(b"mark%d" % number, b"".join(found))
+            self.assertEqual(other.uid("SEARCH", "KEYWORD", f"mark{number}")[1], [b"%d" % number])
+        readers[0].store("1", "+FLAGS", "(\\Deleted)")
+        readers[0].expunge()
+        for reader in readers[1:]:
+            reader.noop()
+            self.assertEqual(reader.response("EXPUNGE")[1], [b"1"])
+            self.assertIn(b"1 (UID 2)", reader.fetch("1", "(UID)")[1])
+
     def test_one_session_a_maildrop(self) -> None:
         server = self.start()
         first = poplib.POP3("127.0.0.1", server.ports["pop3"], timeout=PATIENCE)
@@ -212,6 +234,20 @@ class ReloadTests(Case):
         reader.logout()
         self.until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
         self.assertEqual(len(self.workers(server)), 2)
+
+    def test_another_store_in_the_configuration_waits_for_the_next_start(self) -> None:
+        self.configure(1_000_000)
+        server = self.start("--config", "mailfw.toml")
+        self.send(server, 1)
+        self.configure(2_000_000)
+        with (self.folder / "mailfw.toml").open("a") as file:
+            file.write('[store]\nplugin = "maildir"\npath = "elsewhere"\n')
+        server.process.send_signal(signal.SIGHUP)
+        self.until(lambda: "has been read again" in server.said, "it is read again")
+        self.send(server, 2)
+        reader = self.imap(server)
+        self.until(lambda: self.subjects(reader) == [1, 2], "workers read what the keeper keeps")
+        self.assertEqual(list(self.folder.rglob("elsewhere")), [])
 
     def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
         self.configure(1_000_000)

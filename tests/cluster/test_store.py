@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from mailfw.cluster.channel import Answering, Asking
 from mailfw.cluster.desk import StoreDesk
+from mailfw.cluster.remote_shares import RemoteShares
 from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.interfaces import IMailStore
 from mailfw.stores.memory import MemoryStore
@@ -56,7 +57,9 @@ def answer(reactor: Any, descriptor: int, on_lost: Any = lambda: None, store: An
 def ask(reactor: Any, descriptor: int) -> tuple[Asking, RemoteStore]:
     watches = Watches()
     asking = adopt(reactor, descriptor, Asking(StoreDesk, {"notice": watches.hear}))
-    return asking, RemoteStore(asking, watches)
+    store = RemoteStore(asking, watches)
+    RemoteShares(asking).lend(store)
+    return asking, store
 
 
 class Closing:

@@ -113,6 +113,20 @@ class MailboxCourierTests(MailboxCourierCase):
             [b'Return-Path: <>\r\nDelivered-To: "Bob+x y"@example.org\r\n' + MESSAGE],
         )
 
+    def test_accounts_that_are_being_moved(self) -> None:
+        """Mail for them is deferred; for others it is delivered."""
+        held = {"ann@example.org"}
+        store: Any = self.store
+        self.courier = MailboxCourier(
+            site=SITE, directory=self.directory, store=store, open_draft=self.open_draft, held=held
+        )
+        deferred, delivered = self.deliver(ANN, Address("bob", "example.org"))
+        self.assertIsInstance(deferred, DeferredOutcome)
+        self.assertEqual(delivered, Delivered())
+        held.clear()
+        self.assertEqual(self.deliver(ANN), [Delivered()])
+        self.assertEqual(len(self.mail()), 1)
+
     def test_the_inbox_is_looked_for_once(self) -> None:
         self.deliver(ANN)
         self.store.calls.clear()

@@ -61,6 +61,8 @@ class LaggingStore:
         self._pause = pause
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what zope asks to see which interfaces it provides
+            raise AttributeError(name)
         called = getattr(self._store, name)
 
         async def call(*args: Any, **named: Any) -> Any:

@@ -13,6 +13,33 @@ from mailfw.imap.lexer import BadSyntax, Cursor, Literal, SequenceSet
 from mailfw.mail.mailbox import FlagChange, Role
 
 
+class AccessLists(SynchronousTestCase):
+    def test_setacl(self) -> None:
+        for line, expected in (
+            (b" INBOX bob lrs", grammar.SetAccess("INBOX", "bob", "", "lrs")),
+            (b" inbox -bob +lrs", grammar.SetAccess("INBOX", "-bob", "+", "lrs")),
+            (b' "a b" "B\xc3\xb6b" "-x"', grammar.SetAccess("a b", "Böb", "-", "x")),
+            (b' a b ""', grammar.SetAccess("a", "b", "", "")),
+            (b" a b +", grammar.SetAccess("a", "b", "+", "")),
+        ):
+            self.assertEqual(grammar.set_access(Cursor((line,))), expected)
+        for line in (b"", b" a", b" a b", b" a b lr x", b" a (b) lr", b" a \xff lr"):
+            self.assertRaises(BadSyntax, grammar.set_access, Cursor((line,)))
+
+    def test_a_mailbox_and_an_identifier(self) -> None:
+        self.assertEqual(grammar.mailbox_and_identifier(Cursor((b" a anyone",))), ("a", "anyone"))
+        for line in (b" a", b" a b c", b" a NIL(", b"a b"):
+            self.assertRaises(BadSyntax, grammar.mailbox_and_identifier, Cursor((line,)))
+
+    @given(st.binary())
+    def test_nothing_but_a_refusal(self, octets: bytes) -> None:
+        for read in (grammar.set_access, grammar.mailbox_and_identifier):
+            try:
+                read(Cursor((b" " + octets,)))
+            except BadSyntax:
+                continue
+
+
 class Lines(SynchronousTestCase):
     def test_tag_and_name(self) -> None:
         for line, expected in (

@@ -4,8 +4,11 @@ import base64
 import itertools
 from typing import Any
 
-from mailfw.imap import body_text
+from zope.interface import alsoProvides, noLongerProvides
+
 from mailfw.mail.mailbox import INBOX, FlagChange, NewMessage
+from mailfw.mail.terms import KEPT, PART_LIMIT
+from mailfw.optional import ISearchedMail
 from mailfw.testing.dialogue import Dialogue, run_now
 from tests.imap.sessions import ANN, HeldDraft, SessionCase
 
@@ -13,6 +16,14 @@ DAY = 24 * 60 * 60
 
 
 class SearchCase(SessionCase):
+    #: Whether the store is asked for text, or messages are read.
+    asks_store = True
+
+    def setUp(self) -> None:
+        super().setUp()
+        if not self.asks_store:
+            noLongerProvides(self.store, ISearchedMail)
+
     def deliver(self, octets: bytes, *flags: str, received: int = 10 * DAY) -> int:
         draft = HeldDraft()
         run_now(self, draft.write(octets))
@@ -262,7 +273,7 @@ class Texts(SearchCase):
         self.assertTrue(lines[0].startswith(b"s NO [BADCHARSET (US-ASCII UTF-8 "), lines)
 
     def test_long_part_is_searched_in_part(self) -> None:
-        self.deliver(b"\r\nfirst " + b"x" * body_text.PART_LIMIT + b" last")
+        self.deliver(b"\r\nfirst " + b"x" * PART_LIMIT + b" last")
         self.check(((b"BODY first", [4]), (b"BODY last", [])))
 
     def test_many_messages(self) -> None:
@@ -270,8 +281,16 @@ class Texts(SearchCase):
         self.check(((b"SUBJECT hello", list(range(4, 1204))), (b"BODY how BODY you 3:5", [4, 5])))
 
 
+class TextsThatAreRead(Texts):
+    """The same answers from a store that finds nothing by itself."""
+
+    asks_store = False
+
+
 class Cost(SearchCase):
-    """What is looked at, and what is not."""
+    """What is looked at, and what is not, where messages have to be read."""
+
+    asks_store = False
 
     def setUp(self) -> None:
         super().setUp()
@@ -313,9 +332,37 @@ class Cost(SearchCase):
         ):
             self.assertEqual(self.cost(keys), asked, keys)
 
+    def test_a_long_chain_of_or_is_one_question(self) -> None:
+        alsoProvides(self.store, ISearchedMail)
+        chain = b"OR FROM nobody " * 150
+        self.assertEqual(self.cost(chain + b"FROM ann"), [])
+        self.assertEqual(self.search(self.open(), chain + b"FROM ann"), [4])
+        self.assertEqual(self.search(self.open(), b"NOT " * 150 + b"OR FROM ann DELETED"), [4])
+
+    def test_nothing_is_read_of_what_the_store_finds(self) -> None:
+        alsoProvides(self.store, ISearchedMail)
+        for keys, asked in (
+            (b"SUBJECT x", []),
+            (b"TEXT words", []),
+            (b"NOT OR BODY words HEADER X-Own here", []),
+            (b"OR SEEN BODY x", []),
+            (b"LARGER 1 OR BODY words SEEN", ["rows 1"]),
+            (b"BODY words LARGER 100", ["rows 1"]),
+        ):
+            self.assertEqual(self.cost(keys), asked, keys)
+
+    def test_only_what_the_store_cannot_tell_is_read(self) -> None:
+        long = self.deliver(b"Subject: a long one\r\n\r\nneedle\r\n" + b"straw " * (KEPT // 6 + 1) + b"\r\n")
+        alsoProvides(self.store, ISearchedMail)
+        self.assertEqual(self.cost(b"BODY needle"), ["rows 1", "content"])
+        self.assertEqual(self.cost(b"BODY needle ANSWERED"), [])
+        self.assertEqual(self.search(self.open(), b"BODY needle"), [long])
+
 
 class Turns(SearchCase):
     """A long search, on a clock that shows a little more whenever it is looked at."""
+
+    asks_store = False
 
     def setUp(self) -> None:
         super().setUp()

@@ -67,7 +67,8 @@ class RunningServer:
     """
     `twistd mailfw` with the accounts `names`, all with `PASSWORD`, on free loopback ports.
 
-    With `address` port smtp is 25 there, where other servers look for it.
+    `arguments` are more words for `twistd mailfw`.  With `address` port smtp is 25 there, where other servers look for
+    it.  With `user` it runs as somebody else, who may read everything: Python itself may be where only root looks.
     """
 
     def __init__(
@@ -77,8 +78,15 @@ class RunningServer:
         plaintext: bool = True,
         domain: str = DOMAIN,
         address: str = "",
+        user: str = "",
+        arguments: tuple[str, ...] = (),
     ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="mailfw-interop-"))
+        self._as: list[str] = []
+        if user:
+            self._as = [require("setpriv"), f"--reuid={user}", "--regid=nogroup", "--clear-groups"]
+            self._as += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+            shutil.chown(self.home, user, "nogroup")
         self.domain = domain
         self.ports = {name: free_port() for name in LISTENERS}
         if address:
@@ -93,6 +101,7 @@ class RunningServer:
             *settings,
         ]
         self.options = [argument for setting in chosen for argument in ("--set", setting)]
+        self.arguments = arguments
         self.process: subprocess.Popen[bytes] | None = None
         for name in names:
             self.console("user", "add", f"{name}@{domain}", given=PASSWORD)
@@ -101,7 +110,7 @@ class RunningServer:
     def console(self, *command: str, given: str = "") -> str:
         """Run the console command and return what it prints."""
         done = subprocess.run(
-            [str(_PROGRAMS / "mailfw"), *self.options, *command],
+            [*self._as, str(_PROGRAMS / "mailfw"), *self.options, *command],
             input=given + "\n",
             capture_output=True,
             text=True,
@@ -116,7 +125,7 @@ class RunningServer:
         """Start the server and wait until it greets."""
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(_PROGRAMS / "twistd"), "-n", "--pidfile=", "mailfw", *self.options],
+                [*self._as, str(_PROGRAMS / "twistd"), "-n", "--pidfile=", "mailfw", *self.options, *self.arguments],
                 cwd=self.home,
                 stdout=log,
                 stderr=log,

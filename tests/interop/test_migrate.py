@@ -28,8 +28,8 @@ CORPUS = Path(__file__).parents[3] / "shared/corpus"
 MESSAGES = int(os.environ.get("MAILFW_MIGRATED", "3000"))
 ANN = "ann@example.org"
 
-#: SHA-256, flags and date of each message, in order, by mailbox.
-Mail = dict[str, list[tuple[str, frozenset[str], int]]]
+#: UIDVALIDITY, and UID, SHA-256, flags and date of each message, by mailbox.
+Mail = dict[str, tuple[int, list[tuple[int, str, frozenset[str], int]]]]
 
 
 def nasty() -> list[bytes]:
@@ -77,16 +77,16 @@ def theirs(server: Dovecot) -> Mail:
     client = server.client("ann")
     found: Mail = {}
     for _, _, name in client.list_folders():
-        client.select_folder(name, readonly=True)
+        validity = client.select_folder(name, readonly=True)[b"UIDVALIDITY"]
         uids = client.search("ALL")
         name = server.plain(name)
-        found[name] = []
+        found[name] = (validity, [])
         for start in range(0, len(uids), 100):
             answer = client.fetch(uids[start : start + 100], ["BODY.PEEK[]", "FLAGS", "INTERNALDATE"])
-            for _, told in sorted(answer.items()):
+            for uid, told in sorted(answer.items()):
                 flags = frozenset(each.decode() for each in told[b"FLAGS"]) - {"\\Recent"}
                 when = int(told[b"INTERNALDATE"].timestamp())
-                found[name].append((hashlib.sha256(told[b"BODY[]"]).hexdigest(), flags, when))
+                found[name][1].append((uid, hashlib.sha256(told[b"BODY[]"]).hexdigest(), flags, when))
     client.logout()
     return found
 
@@ -101,14 +101,14 @@ async def ours(data: Path) -> tuple[Mail, dict[str, Role | None], set[str]]:
         for info in await store.mailboxes(ANN):
             name = "/".join(info.path)
             snapshot = await store.snapshot(ANN, info.id, 0)
-            roles[name], found[name] = info.role, []
+            roles[name], found[name] = info.role, (info.uid_validity, [])
             rows = [row async for batch in store.rows(ANN, info.id, snapshot.uids, Want.NOTHING) for row in batch]
             for row in rows:
                 content = await store.content(ANN, info.id, row.uid)
                 assert content is not None
                 digest = hashlib.sha256(await read_all(content)).hexdigest()
                 await content.close()
-                found[name].append((digest, row.flags, row.received))
+                found[name][1].append((row.uid, digest, row.flags, row.received))
         return found, roles, {"/".join(path) for path in await store.subscriptions(ANN)}
     finally:
         await store.close()
@@ -173,6 +173,9 @@ class MigrateTests(TestCase):
         last = self.migrate("--quick")
         self.assertEqual(last.returncode, 0, last.stderr)
         self.assertIn("; 1 new, 1 verified", last.stdout)
+        self.assertIn("6 messages are here that the origin no longer has; --delete removes them", last.stderr)
+        gone = self.migrate("--quick", "--delete")
+        self.assertIn("6 messages that the origin no longer has were removed", gone.stderr)
         await self.compare()
 
     async def test_the_other_server_goes_away(self) -> None:
@@ -215,6 +218,8 @@ class MigrateTests(TestCase):
         client.append("INBOX", b"Subject: new\r\n\r\n", ["\\Seen"], datetime(2026, 1, 1, tzinfo=UTC))
         client.select_folder("INBOX")
         client.add_flags(client.search("ALL")[:50], ["\\Flagged", "Later"])
+        client.delete_messages(client.search("ALL")[60:66])
+        client.expunge()
         client.logout()
 
     async def compare(self) -> None:
@@ -222,7 +227,7 @@ class MigrateTests(TestCase):
         found, roles, subscribed = await ours(self.data)
         for name, messages in expected.items():
             self.assertEqual(found[name], messages, name)
-        self.assertEqual({name for name, messages in found.items() if messages} - set(expected), set())
+        self.assertEqual({name for name, (_, messages) in found.items() if messages} - set(expected), set())
         self.assertEqual(roles["Sent Items"], Role.SENT)
         self.assertEqual(roles["Papierkorb"], Role.TRASH)
         self.assertNotIn("Sent", found)

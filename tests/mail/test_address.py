@@ -29,7 +29,7 @@ class DomainTests(SynchronousTestCase):
             self.assertEqual(parse_rcpt(f"TO:<ann@{written}>")[0], Address("ann", normal))
 
     def test_what_is_no_label(self) -> None:
-        for broken in ("xn--.de", "xn---.de", "xn--a.b", "xn--99999999.de", "xn--faß.de"):
+        for broken in ("xn--.de", "xn---.de", "xn--a.b", "xn--99999999.de", "xn--faß.de", "..", "b.."):
             self.assertRaises(ValueError, normalise_domain, broken)
 
     @given(st.text(alphabet="abß-ςxn1é\u200d.", max_size=12), st.text(alphabet="ab1-", max_size=8))

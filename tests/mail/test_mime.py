@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailfw.mail import mime
-from mailfw.mail.mime import Part, Scanner, decode_parts, encode_parts, find_part
+from mailfw.mail.mime import Part, Scanner, find_part
+from mailfw.mail.part_table import decode_parts, encode_parts
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.mail.mime import MAX_HEADER, decode_parts
+from mailfw.mail.mime import MAX_HEADER
+from mailfw.mail.part_table import decode_parts
 from mailfw.mail.summary import LISTED_FIELDS, Summariser, Summary
 from tests.mail.test_mime import NESTED, corpus
 

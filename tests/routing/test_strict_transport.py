@@ -12,12 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.server import NOT_DONE_YET, Request
 
 from mailfw.dns import StubResolver
+from mailfw.fetch import FetchFailed, fetch
 from mailfw.mail.hop import TLSDemand, TLSLevel
 from mailfw.mail.lookup import MX
 from mailfw.mail.outcome import Deferred as Later
 from mailfw.mail.outcome import Failed
 from mailfw.routing.hops import HopFinder
-from mailfw.routing.https import FetchFailed, fetch, https_agent
+from mailfw.routing.https import https_agent
 from mailfw.routing.mta_sts import Mode, Policy
 from mailfw.routing.search import describe
 from mailfw.routing.settings import HopSettings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailfw.disk import Disk, Name
@@ -16,7 +17,7 @@ from mailfw.mail.failure import NoSpace, NoSuchAccount
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, CreateMailbox, FlagChange, NewMessage
 from mailfw.stores import indexed
 from mailfw.stores.indexed import IndexedStore
-from mailfw.stores.sqlite import sqlite
+from mailfw.stores.sqlite import shard, sqlite
 from mailfw.stores.sqlite.bodies import LargeContent
 from mailfw.stores.sqlite.shard import Shard
 from mailfw.stores.sqlite.shards import Shards
@@ -291,6 +292,17 @@ class ShardTests(SynchronousTestCase):
         assert writer is not None
         asked = ("journal_mode", "synchronous", "mmap_size")
         self.assertEqual([writer.execute(f"PRAGMA {each}").fetchone()[0] for each in asked], ["wal", 2, 0])
+
+    def test_warns_of_a_version_with_a_fault(self) -> None:
+        """Once, when the file is opened."""
+        for sound, count in (((99, 0, 0), 1), ((3, 0, 0), 0)):
+            self.patch(shard, "SOUND", sound)
+            with capturedLogs() as logged:
+                self.shard.write([])
+                self.shard.write([])
+            warnings = [each for each in logged if each["log_level"] is LogLevel.warn]
+            self.assertEqual(len(warnings), count)
+            self.shard.close()
 
     def test_file_of_another_version(self) -> None:
         self.shard.write([])

@@ -25,6 +25,7 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.store import StoreContract
@@ -183,6 +184,29 @@ class SortsTheWholeMailbox(MemoryStore):
         return await super().content(account, mailbox, uid)
 
 
+class ReadsWholeMessages(MemoryStore):
+    async def content(self, account: str, mailbox: str, uid: int) -> IContent | None:
+        content = await super().content(account, mailbox, uid)
+        return KeptContent(bytes(bytearray(await content.read(0, content.size)))) if content is not None else None
+
+
+class ForgetsThreads(MemoryStore):
+    async def append(self, account: str, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
+        self._account(account)._threads.clear()
+        return await super().append(account, mailbox, messages)
+
+
+def walking(method: str) -> type[MemoryStore]:
+    """Return a store of which one method looks at each message of the mailbox."""
+
+    async def walk(self: MemoryStore, account: str, mailbox: str, *others: Any, **options: Any) -> Any:
+        for message in self._account(account).mailbox(mailbox).messages.values():
+            len(message.flags)
+        return await getattr(MemoryStore, method)(self, account, mailbox, *others, **options)
+
+    return type(f"Walks in {method}", (MemoryStore,), {method: walk})
+
+
 class MixesAccounts(MemoryStore):
     async def open_account(self, account: str) -> None:
         await super().open_account(account)
@@ -222,17 +246,20 @@ BROKEN: dict[type[MemoryStore], tuple[str, ...]] = {
     CountsWrong: ("counts_follow", "snapshot_of_everything"),
     ReadsTheWholeMailbox: ("one_message_of_many",),
     SortsTheWholeMailbox: ("one_message_of_many",),
+    ReadsWholeMessages: ("part_of_a_large_message",),
+    ForgetsThreads: ("answers_join_a_thread",),
     MixesAccounts: ("odd_account_names_are_kept_apart",),
     ClaimsByLooking: ("recent_is_claimed_once",),
 }
 
 
-def run_case(make_store: Callable[[], IMailStore], name: str) -> tuple[str, ...]:
+def run_case(make_store: Callable[[], IMailStore], name: str, least: int = 500, most: int = 5000) -> tuple[str, ...]:
     """Run one case of the contract over a store and return what it complained of."""
 
     class Tried(StoreContract, TestCase):
         histories = 8
         patience = 0.2
+        few, many = least, most
 
         def make_store(self) -> IMailStore:
             return make_store()
@@ -252,6 +279,11 @@ class BrokenStoreTests(SynchronousTestCase):
         for broken, names in BROKEN.items():
             for name in names:
                 self.check(broken, name)
+
+    def test_every_call_that_walks_is_found(self) -> None:
+        for method in ("alter", "copy", "expunge", "append", "snapshot", "content"):
+            self.assertNotEqual(run_case(walking(method), "one_message_of_many", 50, 1000), (), method)
+        self.assertEqual(run_case(MemoryStore, "one_message_of_many", 50, 1000), ())
 
     def test_failing_history_is_shown_short(self) -> None:
         [complaint] = run_case(ReusesUids, "random_histories")

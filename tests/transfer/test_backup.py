@@ -138,11 +138,16 @@ class Case(TestCase):
         return await self.move(origin, BackupTarget(self.backup, ANN, prune), progress=progress)
 
     async def restore(
-        self, store: IMailStore, account: str = ANN, gone: bool = False, progress: Silent | None = None
+        self, store: IMailStore, account: str = ANN, gone: bool = False, progress: Silent | None = None, leap: int = 0
     ) -> Outcome:
         origin = BackupOrigin(self.backup, self.backup.manifest(), gone)
-        target = StoreTarget(store, account, origin.name, self.home / "journals", self.disk, account == ANN)
+        target = StoreTarget(store, account, origin.name, self.home / "journals", self.disk, account == ANN, leap)
         return await self.move(origin, target, Terms(reflag=False), progress)
+
+    def later(self, work: Any) -> Any:
+        from twisted.internet.defer import Deferred
+
+        return Deferred.fromCoroutine(work)
 
     def files(self) -> dict[str, int]:
         return {str(each): each.stat().st_ino for each in self.backup.root.rglob("*.eml")}
@@ -260,11 +265,6 @@ class BackupTests(Case):
         self.assertEqual(outcome.faults, [])
         self.assertLessEqual(outcome.copied, saved.messages - 10)
         self.assertEqual(await self.contents(other), await self.contents(store))
-
-    def later(self, work: Any) -> Any:
-        from twisted.internet.defer import Deferred
-
-        return Deferred.fromCoroutine(work)
 
     async def test_damage_is_found(self) -> None:
         """A message that is not what it was is told of, when saving and when restoring."""

@@ -9,9 +9,10 @@ from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSuchAccount
-from mailfw.mail.mailbox import CreateMailbox, FlagChange, MailboxInfo, RenameMailbox, Role
+from mailfw.mail.mailbox import CreateMailbox, FlagChange, MailboxInfo, RenameMailbox, Role, Want
 from mailfw.optional import IRebuildable
 from mailfw.stores.memory import MemoryStore
+from mailfw.testing.store.conversations import letter
 from tests.transfer.test_backup import ANN, Case
 
 #: More keywords than a maildir's file names have letters for.
@@ -70,6 +71,29 @@ class RebuildTests(Case):
         await self.rebuild(store)
         snapshot = await store.snapshot(ANN, info.id, info.modseq)
         self.assertEqual(len(snapshot.uids), info.messages)
+
+    async def test_threads_are_what_they_were(self) -> None:
+        """Also those that messages would be given in another order, and those they are found by later."""
+        store = self.maildir()
+        await store.open_account(ANN)
+        sent, inbox = await self.find(store, ("Sent",)), await self.find(store, ("INBOX",))
+        given_ = {}
+        for mailbox, new in (
+            (sent, letter("Re: Lunch", "b", "a")),
+            (inbox, letter("Lunch", "a", "", "z")),
+            (inbox, letter("Re: Lunch", "c", "", "y b")),
+            (inbox, letter("Alone")),
+        ):
+            [appended] = await store.append(ANN, mailbox, [new])
+            given_[appended.email_id] = appended.thread_id
+        await self.rebuild(store)
+        found = {}
+        for mailbox, uids in ((sent, [1]), (inbox, [1, 2, 3])):
+            async for rows in store.rows(ANN, mailbox, uids, Want.THREAD):
+                found.update({row.email_id: row.thread_id for row in rows})
+        self.assertEqual(found, given_)
+        [late] = await store.append(ANN, inbox, [letter("Re: Lunch", "d", "y")])
+        self.assertEqual(late.thread_id, next(iter(given_.values())))
 
     async def test_of_an_index_that_is_broken(self) -> None:
         store = await self.prepared()

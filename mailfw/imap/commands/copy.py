@@ -9,6 +9,8 @@ from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import Copied, MailboxInfo
+from mailfw.mail.personal import require
+from mailfw.mail.rights import INSERT
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -73,6 +75,8 @@ async def find_target(session: Session, name: str) -> MailboxInfo | Completion:
     """Return the mailbox that messages are to go into, or the answer that invites the client to make it."""
     path = names.to_path(name)
     try:
-        return await session.find(path)
+        info = await session.find(path)
+        require(info.rights, INSERT)
     except NoSuchMailbox:
         return TRY_CREATE
+    return info

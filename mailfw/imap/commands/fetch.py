@@ -17,7 +17,7 @@ from mailfw.imap.view import View
 from mailfw.interfaces import IContent
 from mailfw.mail.failure import StoreRefusal
 from mailfw.mail.mailbox import SEEN, FlagChange, Row, Want
-from mailfw.mail.mime import decode_parts
+from mailfw.mail.part_table import decode_parts
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -34,6 +34,8 @@ _WANTS = {
     Item.ENVELOPE: Want.ENVELOPE,
     Item.BODY: Want.BODY,
     Item.BODYSTRUCTURE: Want.BODYSTRUCTURE,
+    Item.PREVIEW: Want.PREVIEW,
+    Item.THREAD_ID: Want.THREAD,
 }
 
 
@@ -90,6 +92,9 @@ _COLUMNS: dict[Item, _Column] = {
     Item.ENVELOPE: lambda view, numbers, uids, rows: [row.envelope for row in rows],
     Item.BODY: lambda view, numbers, uids, rows: [row.body for row in rows],
     Item.BODYSTRUCTURE: lambda view, numbers, uids, rows: [row.bodystructure for row in rows],
+    Item.PREVIEW: lambda view, numbers, uids, rows: [responses.string((row.preview or "").encode()) for row in rows],
+    Item.EMAIL_ID: lambda view, numbers, uids, rows: [responses.object_id(row.email_id) for row in rows],
+    Item.THREAD_ID: lambda view, numbers, uids, rows: [responses.object_id(row.thread_id or "") for row in rows],
 }
 
 
@@ -141,7 +146,7 @@ class _Sections:
         self._sections = sections
         self._lines = _FactLines(self._view, facts)
         self._separator = b" " if facts else b""
-        self._marks_seen = not session.read_only and not all(section.peek for section in sections)
+        self._marks_seen = session.marks_seen and not all(section.peek for section in sections)
         self._written = 0
         self._tells_flags = Item.FLAGS not in facts
         #: Whether the store's rows have all that is asked.

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 from mailfw.imap import grammar, responses
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
+from mailfw.optional import ISharingView
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
 _ALWAYS = b"IMAP4rev1 LITERAL+ ID IDLE ENABLE"
-_LOGGED_IN = b" NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE"
+_LOGGED_IN = b" NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE OBJECTID PREVIEW"
+#: Where the store knows of others' mailboxes (RFC 4314).
+_SHARING = b" ACL RIGHTS=texk"
 
 
 def capabilities(session: Session) -> bytes:
     """Return what the session can do in its present state, and nothing that it cannot."""
     if session.account:
-        return _ALWAYS + _LOGGED_IN
+        return _ALWAYS + _LOGGED_IN + (_SHARING if ISharingView.providedBy(session.store) else b"")
     answer = _ALWAYS + b" SASL-IR"
     if session.settings.tls is not None and not session.stream.is_secure:
         answer += b" STARTTLS"

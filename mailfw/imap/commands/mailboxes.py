@@ -19,6 +19,9 @@ from mailfw.mail.mailbox import (
     Subscribe,
     Want,
 )
+from mailfw.mail.personal import require
+from mailfw.mail.rights import LOOKUP, READ
+from mailfw.optional import ISharingView
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -46,7 +49,8 @@ async def create(session: Session, cursor: Cursor) -> Completion:
         return responses.no("Another mailbox is for that use", b"USEATTR")
     await _make_superiors(session, path, infos)
     await _make(session, path, role)
-    return responses.ok("Created")
+    made = await session.find(path)
+    return responses.ok("Created", b"MAILBOXID " + responses.object_id(made.id))  # RFC 8474 section 4.1
 
 
 async def _infos(session: Session) -> dict[Path, MailboxInfo]:
@@ -134,7 +138,7 @@ async def list_mailboxes(session: Session, cursor: Cursor) -> Completion:
     request = grammar.list_request(cursor)
     if request.patterns == ("",):
         return _delimiter(session, b"LIST")
-    infos = await _infos(session)
+    infos = {path: info for path, info in (await _infos(session)).items() if LOOKUP in info.rights}
     needs_subscriptions = request.only_subscribed or request.show_subscribed
     subscribed = await session.store.subscriptions(session.account) if needs_subscriptions else frozenset()
     for entry in tree.list_entries(infos, subscribed, request):
@@ -165,9 +169,14 @@ def _show(session: Session, word: bytes, entry: tree.Entry) -> None:
 
 
 async def namespace(session: Session, cursor: Cursor) -> Completion:
-    """RFC 2342: everything is the user's own."""
+    """RFC 2342: the user's own mailboxes, and those of others, by owner."""
     cursor.expect_end()
-    session.stream.write(responses.untagged(b'NAMESPACE (("" "/")) NIL NIL'))
+    others = b"NIL"
+    if ISharingView.providedBy(session.store):
+        path = await ISharingView(session.store).namespace(session.account)
+        prefix = names.encode(names.from_path(path) + names.DELIMITER)
+        others = b"((" + responses.string(prefix) + b' "/"))'
+    session.stream.write(responses.untagged(b'NAMESPACE (("" "/")) ' + others + b" NIL"))
     return responses.ok("That is all")
 
 
@@ -175,14 +184,16 @@ async def status(session: Session, cursor: Cursor) -> Completion:
     """RFC 3501 section 6.3.10."""
     name, items = grammar.status(cursor)
     info = await session.find(names.to_path(name))
+    require(info.rights, READ)
     values = {
-        b"MESSAGES": info.messages,
-        b"UIDNEXT": info.uid_next,
-        b"UIDVALIDITY": info.uid_validity,
-        b"UNSEEN": info.unseen,
-        b"RECENT": await _count_recent(session, info) if b"RECENT" in items else 0,
+        b"MESSAGES": b"%d" % info.messages,
+        b"UIDNEXT": b"%d" % info.uid_next,
+        b"UIDVALIDITY": b"%d" % info.uid_validity,
+        b"UNSEEN": b"%d" % info.unseen,
+        b"RECENT": b"%d" % (await _count_recent(session, info) if b"RECENT" in items else 0),
+        b"MAILBOXID": responses.object_id(info.id),
     }
-    told = b" ".join(b"%b %d" % (item, values[item]) for item in items)
+    told = b" ".join(item + b" " + values[item] for item in items)
     session.stream.write(responses.untagged(b"STATUS " + responses.mailbox(name) + b" (" + told + b")"))
     return responses.ok("That is all")
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 from mailfw.imap import grammar_search, responses
 from mailfw.imap.body_text import TextFinder
 from mailfw.imap.commands.contents import opened
-from mailfw.imap.grammar_search import And, InBody, InText, IsAmong, Key, Sent
+from mailfw.imap.grammar_search import And, HasId, InBody, InText, IsAmong, Key, Sent
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.matching import Depth, Known, Matcher, compile_key, depth_of, leaves
 from mailfw.imap.responses import Completion
+from mailfw.imap.told import Told, gathered
 from mailfw.imap.view import View
 from mailfw.mail.mailbox import Want
+from mailfw.mail.sought import Condition
+from mailfw.optional import ISearchedMail
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -31,7 +34,7 @@ async def search(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         code = b"BADCHARSET (%b)" % b" ".join(grammar_search.CHARSETS)
         return responses.no("That charset is not known here", code)
     view = session.selected
-    found = await _Search(session, key).run()
+    found = await _Search(session, gathered(key)).run()
     numbers = found if by_uid else [number for uid in found if (number := view.number_of(uid)) is not None]
     session.stream.write(b" ".join([b"* SEARCH", *[b"%d" % number for number in numbers]]) + b"\r\n")
     return responses.ok("Searched")
@@ -48,11 +51,15 @@ class _Search:
         self._session = session
         self._view = session.selected
         self._key = key
-        self._matcher: Matcher = compile_key(key, self._view)
+        # A store that finds text by itself is asked before any message is looked at.
+        self._told = Told.of(key) if ISearchedMail.providedBy(session.store) else Told()
+        self._matcher: Matcher = compile_key(key, self._view, self._told)
         parts = list(leaves(key))
         self._depths = {depth_of(part) for part in parts}
         self._portion = max(1, _TRIES // (len(parts) + 1))
         self._sent = Want.SENT if any(isinstance(part, Sent) for part in parts) else Want.NOTHING
+        if any(isinstance(part, HasId) and part.of_thread for part in parts):
+            self._sent |= Want.THREAD
         self._finder = TextFinder(
             frozenset(part.text for part in parts if isinstance(part, InBody)),
             frozenset(part.text for part in parts if isinstance(part, InText)),
@@ -62,6 +69,9 @@ class _Search:
     async def run(self) -> list[int]:
         """Return the UIDs of what matches, ascending."""
         undecided = await self._look_at_view()
+        for part, condition in self._told.questions():
+            if undecided:
+                undecided = await self._ask_store(undecided, part, condition)
         if undecided and Depth.ROW in self._depths:
             undecided = await self._look_at_rows(undecided, Depth.ROW, self._sent)
         if undecided and Depth.FIELDS in self._depths:
@@ -71,16 +81,29 @@ class _Search:
         return sorted(self._found)
 
     async def _look_at_view(self) -> Sequence[int]:
-        undecided: list[int] = []
         view = self._view
         candidates = view.without_gone(_candidates(self._key.keys, view))
         if self._depths and Depth.VIEW not in self._depths:
             return candidates
-        for start in range(0, len(candidates), self._portion):
-            for uid in candidates[start : start + self._portion]:
+        return await self._decide_all(candidates)
+
+    async def _decide_all(self, uids: Sequence[int]) -> list[int]:
+        """Decide with what needs no look at messages."""
+        undecided: list[int] = []
+        for start in range(0, len(uids), self._portion):
+            for uid in uids[start : start + self._portion]:
                 self._decide(Known(uid, Depth.VIEW), undecided)
             await self._session.stream.give_way()
         return undecided
+
+    async def _ask_store(self, uids: Sequence[int], part: Key, condition: Condition) -> Sequence[int]:
+        session = self._session
+        answer = await ISearchedMail(session.store).search(session.account, self._view.mailbox_id, uids, condition)
+        if self._key.keys == (part,):
+            self._found += answer.found
+            return answer.unread
+        self._told.hear(part, answer)
+        return await self._decide_all(uids)
 
     async def _look_at_rows(self, uids: Sequence[int], depth: Depth, want: Want) -> list[int]:
         session, undecided = self._session, list[int]()

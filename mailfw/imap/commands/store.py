@@ -75,7 +75,7 @@ def _combine(flags: Flags, request: grammar.Store) -> Flags:
 async def _tell(session: Session, view: View, uids: Iterable[int], by_uid: bool) -> None:
     keywords = view.take_keywords()
     if keywords is not None:
-        session.stream.write(responses.known_flags(keywords.keywords, session.read_only))
+        session.stream.write(responses.known_flags(keywords.keywords, session.flag_rights))
     lines: list[bytes] = []
     for uid in uids:
         number = view.number_of(uid)

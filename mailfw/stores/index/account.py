@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from twisted.logger import Logger
 
-from mailfw.interfaces import IQuotas
-from mailfw.mail.failure import NoSpace, NoSuchAccount, NoSuchMailbox
-from mailfw.mail.mailbox import MailboxInfo, Path
+from mailfw.disk import takes_nothing
+from mailfw.interfaces import IContent, IQuotas
+from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox
+from mailfw.mail.mailbox import Flags, MailboxInfo, Path
 from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits, Room
+from mailfw.mail.summary import Summary
 from mailfw.stores.index import queries
+from mailfw.stores.index.conversations import find_threads, keys_of
 from mailfw.stores.index.database import Changes, Indexes
 from mailfw.stores.index.ledger import ILedgerSource, Numbered, SourceBusy
 from mailfw.stores.index.mailbox import Mailbox, Messages, Tally
@@ -21,7 +27,11 @@ from mailfw.stores.index.schema import FORGET_EXPUNGED, RAISE_FLOOR
 from mailfw.stores.index.transaction import Transaction
 from mailfw.turns import Turns
 
+if TYPE_CHECKING:
+    from mailfw.stores.index.searching import Searches
+
 log = Logger()
+T = TypeVar("T")
 
 #: For how long, in seconds, an answer may leave out what another program has just done to the files.
 FRESH = 1.0
@@ -37,11 +47,22 @@ class Account:
     """
     The state of an account while it is in use, and what every operation on it stands on.
 
-    Operations are in the modules beside this one.  Whatever changes anything does so within `changing`.
+    Operations are in the modules beside this one.  Whatever changes anything does so within `changing`, and calls
+    `changed` when that can be seen and before anybody hears of it; `on_change` is called with the name then.
     """
 
-    def __init__(self, name: str, source: ILedgerSource, databases: Indexes, quotas: IQuotas | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: ILedgerSource,
+        databases: Indexes,
+        quotas: IQuotas | None = None,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
         self.name = name
+        self._on_change = on_change
+        #: Who wants to know what can be found in the account, if anybody does.
+        self.searches: Searches | None = None
         self.source = source
         self.databases = databases
         self._quotas = quotas
@@ -50,6 +71,7 @@ class Account:
         self.modseq = 0
         self.validity = 0
         self.next_email = 1
+        self.number, self.email_rows = 0, (0, 0)
         self.boxes: dict[str, Mailbox] = {}
         self.subscribed: frozenset[Path] = frozenset()
         self.is_open = False
@@ -74,10 +96,12 @@ class Account:
                 if self.is_removed:
                     raise NoSuchAccount(self.name)
                 yield
-            except BaseException:
+            except BaseException as error:
                 for box in boxes:
                     box.messages, box.cursor = None, None
                     self.source.forget(self.name, box.key)
+                if isinstance(error, NoSuchMailbox):
+                    self.tree_checked = 0.0  # another program has removed it: others may be gone too
                 raise
 
     @asynccontextmanager
@@ -104,10 +128,13 @@ class Account:
         """Read the account from its index, and say whether it has its first mailboxes; in the queue."""
         state = await self.databases.load_account(self.name)
         self.modseq, self.validity, self.next_email = state.modseq, state.validity, state.next_email
+        self.number, self.email_rows = state.number, state.email_rows
         self.boxes = {box.id: box for box in state.mailboxes}
         self.octets = sum(box.tally.size for box in state.mailboxes)
         self.messages_kept = sum(box.tally.messages for box in state.mailboxes)
         self.subscribed = state.subscribed
+        if self.searches is not None:
+            self.searches.loaded(self)
         return state.is_prepared
 
     async def ready(self, box: Mailbox) -> Messages:
@@ -120,6 +147,7 @@ class Account:
             self.count(box, row.tally)
             box.uid_validity, box.floor = row.uid_validity, row.floor
             box.messages, box.cursor = messages, box.cursor and row.cursor
+            box.counted.clear()
             if box.cursor is None or await self.is_stale(box):
                 await self._try_survey(box)
             box.checked = time.monotonic()
@@ -165,10 +193,12 @@ class Account:
         return (await self.source.stale([(self.name, box.key, box.cursor)]))[0]
 
     async def _try_survey(self, box: Mailbox) -> None:
-        """Survey for readers: on a full disk, or where a folder is locked, they go on with what the index has."""
+        """Survey for readers: where nothing can be written, or a folder is locked, they go on with what there is."""
         try:
             await self.survey(box)
-        except (NoSpace, SourceBusy) as why:
+        except Exception as why:
+            if not isinstance(why, SourceBusy) and not takes_nothing(why):
+                raise
             log.warn("a mailbox of {account} cannot be compared now: {why!r}", account=self.name, why=why)  # noqa: G010
 
     async def survey(self, box: Mailbox) -> None:
@@ -200,12 +230,20 @@ class Account:
         """Summarise new messages and write them to the index; those that have gone meanwhile are left out."""
         keys = [message.item.key for message in fresh]
         summaries = await self.source.summaries(self.name, box.key, keys)
-        plan = Transaction(self)
         found = zip(fresh, summaries, strict=True)
-        plan.add(box, [(message, message.item.flags, summary) for message, summary in found if summary is not None])
+        here = [(message, message.item.flags, summary) for message, summary in found if summary is not None]
+        plan = Transaction(self)
+        await self.find_threads(plan, [summary for _, _, summary in here])
+        plan.add(box, here)
         box.cursor = cursor
         plan.set_tally(box, plan.tally(box))
         await plan.commit()
+
+    async def find_threads(self, plan: Transaction, summaries: Sequence[Summary]) -> None:
+        """Find the threads of messages that a plan is to add; in the queue."""
+        keys = {key for summary in summaries for key in keys_of(self.number, summary)}
+        if keys:
+            plan.threads = await self.databases.read(self.name, partial(find_threads, keys=keys))
 
     # ------------------------------------------------------------ counting
 
@@ -227,7 +265,30 @@ class Account:
     async def _limits(self) -> QuotaLimits:
         return await self._quotas.limits(self.name) if self._quotas is not None else NO_LIMITS
 
+    # ------------------------------------------------------------ reading
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query, which changes nothing, on the index."""
+        return await self.databases.read(self.name, query)
+
+    async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
+        """Open messages by key; None for those that are gone."""
+        found: Sequence[IContent | None] = await self.source.open_many(self.name, box.key, [key for key, _ in wanted])
+        return found
+
     # ------------------------------------------------------------ telling
+
+    def changed(self) -> None:
+        """Note that what can be read of the account is another; before anybody is told of it."""
+        if self._on_change is not None:
+            self._on_change(self.name)
+        if self.searches is not None and not self.is_removed:
+            self.searches.changed(self)
+
+    def dropped(self, emails: Sequence[int] | None) -> None:
+        """Take note that copies of messages with summaries in these rows are gone, None for those of a mailbox."""
+        if self.searches is not None:
+            self.searches.dropped(self, emails)
 
     def notify(self, mailbox: str, modseq: int) -> None:
         """Tell all who watch."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from mailfw.mail.content import Octets, blocking_reader, read_whole
 from mailfw.mail.failure import OverQuota
 from mailfw.mail.mailbox import Appended, NewMessage
 from mailfw.mail.quota import Room
+from mailfw.stores.index import numbering
 from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.deposit import (
     Coming,
@@ -28,7 +29,6 @@ from mailfw.stores.index.deposit import (
     answer,
     check_room,
     find_held,
-    plan_all,
     staged_of,
     without_those,
 )
@@ -94,6 +94,20 @@ class Committer:
             if each.staged is None and blocking_reader(each.content) is None:
                 each.content = Octets(await read_whole(each.content, 0, each.content.size))
         return await self._in_line(_Waiting(mailbox, coming))
+
+    async def append_numbered(
+        self, mailbox: str, messages: Sequence[NewMessage], uids: Sequence[int]
+    ) -> list[Appended]:
+        """Add messages under UIDs that they bring along, all or none; these wait in no line."""
+        self._account.box(mailbox)
+        coming = [_coming(message) for message in messages]
+        await self._stage(coming)
+        try:
+            for each, uid in zip(coming, uids, strict=True):
+                each.staged = replace(staged_of(each), uid=uid)
+            return await numbering.append(self._account, mailbox, coming)
+        finally:
+            await self._discard(coming)
 
     async def _in_line(self, order: _Waiting) -> list[Appended]:
         self._waiting.setdefault(order.mailbox, []).append(order)
@@ -190,19 +204,14 @@ class Committer:
     async def _place(self, box: Mailbox, orders: list[_Waiting], room: Room) -> None:
         """Do what `deposit_all` does, with a source that needs the reactor."""
         self._board(box.id, orders)
-        account, name, plan = self._account, self._account.name, Transaction(self._account)
+        account, name = self._account, self._account.name
         messages = [message for order in orders for message in order.messages]
         held = await account.databases.read(name, lambda index: find_held(index, box, messages))
         new = _fitting(held, orders, room)
         if new:
-            staged = [(staged_of(each), each.flags) for each in new]
-            placed = await account.source.place(name, box.key, staged)
-            try:
-                plan_all(plan, box, new, placed)
-                await plan.commit()
-            except BaseException:
-                await account.source.drop(name, box.key, [message.item.key for message in placed])
-                raise
+            here = {id(each) for each in new}
+            parted = [[each for each in order.messages if id(each) in here] for order in orders]
+            await numbering.place(account, box, parted, new)
         answer([message for order in orders if order.failure is None for message in order.messages], held)
 
 

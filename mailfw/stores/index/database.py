@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from mailfw.disk import full_is_no_space
 from mailfw.stores.index import queries
+from mailfw.stores.index.pool import Pool
 from mailfw.stores.index.queries import AccountState
 from mailfw.stores.index.schema import open_index
+from mailfw.stores.index.shares import NAME as SHARES
+from mailfw.stores.index.shares import ShareFile
 from mailfw.stores.places import account_directory
 from mailfw.stores.threads import Threads
 
@@ -20,7 +23,7 @@ T = TypeVar("T")
 
 NAME = "mailfw-index.sqlite"
 
-#: Connections kept open; each has two descriptors, and a process commonly 1,024.
+#: Connections kept open; each has two descriptors or three, and a process commonly 1,024.
 CONNECTIONS = 100
 
 
@@ -36,8 +39,31 @@ class Changes:
         self.steps.append((statement, list(rows)))
 
 
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """
+    Statements of an index that has the bodies and keeps expunged messages, done before those that remove them.
+
+    `messages` and `mailbox` take the time and the mailbox's row, and the first a UID as well.  `give_back` takes the
+    mailbox's row, UID, modification sequence and flags, then the row of what is kept, which alone `forget` takes.
+    Unless it `goes_on`, no more is kept than there is.
+    """
+
+    goes_on: bool
+    messages: str
+    mailbox: str
+    give_back: str
+    forget: str
+
+
 class Indexes(Protocol):
-    """Where the indexes of all accounts are; who opens an account calls `load_account` before all else."""
+    """
+    Where the indexes of all accounts are; who opens an account calls `load_account` before all else.
+
+    `keeping` is None where the index never keeps what was expunged.
+    """
+
+    keeping: Keeping | None
 
     def check(self, account: str) -> None:
         """Raise `NoSuchAccount` if this cannot be the name of an account."""
@@ -66,21 +92,28 @@ class Indexes(Protocol):
     async def remove(self, account: str) -> None:
         """Destroy an account's index."""
 
+    async def owners(self, identifiers: Iterable[str]) -> frozenset[str]:
+        """Return the accounts of which it was noted that they share something with one of the identifiers."""
+
+    async def note_share(self, identifier: str, owner: str, shares: bool) -> None:
+        """Note that an account shares something with an identifier, or no longer does.  Raises `NoSpace`."""
+
     async def close(self) -> None:
         """Close every file."""
 
 
 class _Connection:
-    def __init__(self, path: Path, synced: bool) -> None:
+    def __init__(self, path: Path, synced: bool, shared: bool) -> None:
         self.lock = threading.Lock()
         self._path = path
         self._synced = synced
+        self._shared = shared
         self._connection: sqlite3.Connection | None = None
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self.lock, full_is_no_space():
             if self._connection is None:
-                self._connection = open_index(self._path, self._synced)
+                self._connection = open_index(self._path, self._synced, self._shared)
             return work(self._connection)
 
     def write(self, changes: Changes) -> None:
@@ -97,15 +130,22 @@ class Databases:
     """
     Every account's index, in ``directory/domain/local``.
 
-    `synced` commits are on stable storage when they return, the others only after a while.
+    `synced` commits are on stable storage when they return, the others only after a while.  `shared` files can be read
+    by other processes meanwhile (`mailfw.stores.index.read_only`).
     """
 
-    def __init__(self, directory: Path, threads: Threads, synced: bool) -> None:
+    keeping: Keeping | None = None
+
+    def __init__(self, directory: Path, threads: Threads, synced: bool, shared: bool = False) -> None:
         self._directory = directory
         self._threads = threads
         self._synced = synced
-        self._guard = threading.Lock()
-        self._open: OrderedDict[str, _Connection] = OrderedDict()
+        self._shared = shared
+        self._pool = Pool(self._connection, CONNECTIONS)
+        self._shares = ShareFile(directory / SHARES)
+
+    def _connection(self, account: str) -> _Connection:
+        return _Connection(self.path(account), self._synced, self._shared)
 
     def check(self, account: str) -> None:
         """Raise `NoSuchAccount` if this cannot be the name of an account."""
@@ -133,7 +173,7 @@ class Databases:
 
     def read_now(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query; blocks."""
-        return self._of(account).use(query)
+        return self._pool.of(account).use(query)
 
     async def write(self, account: str, changes: Changes) -> None:
         """Do all changes or none.  Raises `NoSpace`."""
@@ -141,7 +181,7 @@ class Databases:
 
     def write_now(self, account: str, changes: Changes) -> None:
         """Do all changes or none; blocks.  Raises `NoSpace`."""
-        self._of(account).write(changes)
+        self._pool.of(account).write(changes)
 
     def write_all(self, changes: Sequence[tuple[str, Changes]]) -> list[Exception | None]:
         """Write to one index after the other; blocks."""
@@ -154,50 +194,29 @@ class Databases:
             return error
         return None
 
-    def _of(self, account: str) -> _Connection:
-        with self._guard:
-            found = self._open.get(account)
-            if found is None:
-                found = self._open[account] = _Connection(self.path(account), self._synced)
-                self._close_one()
-            self._open.move_to_end(account)
-            return found
-
-    def _close_one(self) -> None:
-        """Close the connection that was used longest ago, unless it is in use."""
-        if len(self._open) <= CONNECTIONS:
-            return
-        account, oldest = next(iter(self._open.items()))
-        if oldest.lock.acquire(blocking=False):
-            try:
-                oldest.close()
-                del self._open[account]
-            finally:
-                oldest.lock.release()
-
     async def remove(self, account: str) -> None:
         """Destroy an account's index."""
         await self._threads.run(self._remove, account)
 
     def _remove(self, account: str) -> None:
-        self._let_go(account)
+        self._pool.let_go(account)
         path = self.path(account)
         for end in ("", "-wal", "-shm"):
             path.with_name(path.name + end).unlink(missing_ok=True)
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
-    def _let_go(self, account: str) -> None:
-        with self._guard:
-            connection = self._open.pop(account, None)
-        if connection is not None:
-            with connection.lock:
-                connection.close()
+    async def owners(self, identifiers: Iterable[str]) -> frozenset[str]:
+        """Return who may share something with one of the identifiers."""
+        return await self._threads.run(self._shares.owners, identifiers)
+
+    async def note_share(self, identifier: str, owner: str, shares: bool) -> None:
+        """Note that an account shares something with an identifier, or no longer does."""
+        await self._threads.run(self._shares.note, identifier, owner, shares)
 
     async def close(self) -> None:
         """Close every file."""
-        for account in list(self._open):
-            await self._threads.run(self._let_go, account)
+        await self._threads.run(self._pool.close)
 
 
 def _write(connection: sqlite3.Connection, changes: Changes, synced: bool) -> None:

@@ -6,13 +6,15 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mailfw.mail.content import Prefixed, blocking_reader, read_whole_now
 from mailfw.mail.mailbox import Appended, Flags
 from mailfw.mail.quota import Room
 from mailfw.mail.summary import Summary, behind, summarise
-from mailfw.stores.index import queries
+from mailfw.stores.index import intents, queries
+from mailfw.stores.index.conversations import find_threads, keys_of
 from mailfw.stores.index.database import Changes, Indexes
 from mailfw.stores.index.ledger import Numbered, Parcel, Staged
 from mailfw.stores.index.mailbox import Mailbox
@@ -78,7 +80,8 @@ def deposit_all(databases: Indexes, depositor: Any, deposits: Sequence[Deposit],
     summaries = _Summaries(message for each in deposits for message in each.messages)
     for each in deposits:
         _stage(databases, depositor, each, summaries)
-    waiting = [each for each in deposits if each.new]
+    _note(databases, depositor, [each for each in deposits if each.new])
+    waiting = [each for each in deposits if each.new and each.failure is None]
     parcels = [
         Parcel(each.account, each.box.key, [(staged_of(one), one.flags) for one in each.new]) for each in waiting
     ]
@@ -116,6 +119,23 @@ def _stage(databases: Indexes, depositor: Any, deposit: Deposit, summaries: _Sum
         seen.update(each.mark for each in new if each.mark is not None)
 
 
+def _note(databases: Indexes, depositor: Any, deposits: Sequence[Deposit]) -> None:
+    """Note what consists of several messages that must be there together; most orders are of one."""
+    noted: list[tuple[Deposit, Changes]] = []
+    for each in deposits:
+        here = {id(message) for message in each.new}
+        parted = [[message for message in order.messages if id(message) in here] for order in each.orders]
+        if all(len(messages) < 2 for messages in parted):
+            continue
+        intent = intents.intent_of(each.box, parted, partial(depositor.expect, each.account))
+        if intent is not None:
+            noted.append((each, intents.noting(intent)))
+            intents.conclude(each.plan)
+    failures = databases.write_all([(each.account, changes) for each, changes in noted]) if noted else []
+    for (each, _), failure in zip(noted, failures, strict=True):
+        each.failure = failure
+
+
 def _staged(depositor: Any, account: str, message: Coming, summaries: _Summaries) -> Staged:
     read_now = blocking_reader(message.content)
     assert read_now is not None
@@ -131,6 +151,12 @@ def _index(databases: Indexes, depositor: Any, deposits: Sequence[tuple[Deposit,
     for deposit, placed in deposits:
         if isinstance(placed, Exception):
             deposit.failure = placed
+            continue
+        try:
+            find_threads_now(databases, deposit.account, deposit.plan, deposit.new)
+        except Exception as error:
+            deposit.failure = error
+            depositor.drop(deposit.account, deposit.box.key, [message.item.key for message in placed])
             continue
         plan_all(deposit.plan, deposit.box, deposit.new, placed)
         planned.append((deposit, deposit.plan.finish(), placed))
@@ -198,11 +224,18 @@ def check_room(room: Room, new: Sequence[Coming]) -> int:
     return octets
 
 
+def find_threads_now(databases: Indexes, account: str, plan: Transaction, new: Sequence[Coming]) -> None:
+    """Find the threads of messages that a plan is to add; blocks."""
+    keys = {key for each in new for key in keys_of(plan.number, staged_of(each).summary)}
+    if keys:
+        plan.threads = databases.read_now(account, lambda index: find_threads(index, keys))
+
+
 def plan_all(plan: Transaction, box: Mailbox, new: Sequence[Coming], placed: Sequence[Numbered]) -> None:
     """Plan rows for messages that were placed."""
     rows = [(message, each.flags, staged_of(each).summary) for each, message in zip(new, placed, strict=True)]
     for entry, message, each in zip(plan.add(box, rows), placed, new, strict=True):
-        each.answer = Appended(entry.uid, entry.modseq, message.email_id)
+        each.answer = Appended(entry.uid, entry.modseq, message.email_id, entry.thread_id)
 
 
 def answer(messages: Sequence[Coming], held: Mapping[str, Appended]) -> None:

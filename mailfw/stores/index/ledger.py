@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from mailfw.interfaces import IContent
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path
@@ -74,13 +74,49 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A message on its way into a folder: written but in none yet.  `draft` is the source's own."""
+    """
+    A message on its way into a folder: written but in none yet.  `draft` is the source's own.
+
+    `uid` is the one it must get there, where it brings one along.
+    """
 
     draft: object
     received: int
     mark: str | None
     email_id: str
     summary: Summary
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """
+    A message on its way into a folder, as it is noted before: where it comes from, and how to know it there.
+
+    `new` is the key it gets, empty where only putting it there tells.  `order` is the same for those of which none
+    may be there without the others.  `digest` is that of a delivery's octets, empty where `new` is enough.
+    """
+
+    old: str = ""
+    new: str = ""
+    order: int = 0
+    flags: Sequence[str] = ()
+    size: int = 0
+    received: int = 0
+    digest: str = ""
+    email_id: str = ""
+    mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Messages that are about to come into `to`, out of `folder` unless they are new; `dropping` is a move's end."""
+
+    to: str
+    messages: Sequence[Expected]
+    folder: str | None = None
+    move: bool = False
+    dropping: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +145,9 @@ class IDepositor(Interface):
     def drop(account: str, folder: str, keys: Sequence[str]) -> None:
         """As `IMessageSource.drop`."""
 
+    def expect(account: str, staged: Staged) -> Expected | None:
+        """As `ILedgerSource.expect`."""
+
     def discard(staged: Sequence[Staged]) -> None:
         """As `ILedgerSource.discard`."""
 
@@ -120,6 +159,8 @@ class ILedgerSource(Interface):
     The index never lets `place`, `transfer`, `survey`, `set_flags`, `drop` or an edit overlap for one account;
     everything else may come at any time.
     """
+
+    notes_intents = Attribute("Whether anything is done in steps that a death of the process can part.")
 
     async def open_account(account: str) -> None:
         """Make sure the account exists here, with a folder whose path is ``("INBOX",)``."""
@@ -137,7 +178,11 @@ class ILedgerSource(Interface):
         """Open a message.  Raises `KeyError` if it is gone."""
 
     async def set_flags(account: str, folder: str, flags: Mapping[str, Flags]) -> None:
-        """Give each message (by key) exactly these flags."""
+        """
+        Give each message (by key) exactly these flags.
+
+        Raises `Outdated` where another program may have changed flags since the last survey.
+        """
 
     async def drop(account: str, folder: str, keys: Sequence[str]) -> None:
         """Remove messages."""
@@ -167,15 +212,45 @@ class ILedgerSource(Interface):
     async def place(account: str, folder: str, messages: Sequence[tuple[Staged, Flags]]) -> list[Numbered]:
         """Put staged messages into a folder, all or none; on stable storage when this returns.  Raises `Outdated`."""
 
+    async def renumber(account: str, folder: str, uid_validity: int | None, uid_next: int) -> int | None:
+        """
+        Give a folder another UIDVALIDITY, a new one for None, and the next UID.
+
+        Returns the UIDVALIDITY, None where the index gives them.  Raises `Outdated`.
+        """
+
+    def foresee(account: str, keys: Sequence[str]) -> Sequence[str] | None:
+        """
+        Return the keys that messages will have in another folder, for `transfer`; empty ones where that is not known.
+
+        None where `transfer` changes nothing but what the index commits.  Where they are not known, `transfer` leaves
+        the originals of a move to be dropped.
+        """
+
+    def expect(account: str, staged: Staged) -> Expected | None:
+        """Return how a message will be known in its folder; None where `place` changes what the index commits alone."""
+
     async def transfer(
-        account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
+        account: str,
+        folder: str,
+        messages: Sequence[tuple[str, Flags, str, int]],
+        to: str,
+        move: bool,
+        landing: Sequence[str] | None,
     ) -> list[tuple[str, int | None] | None]:
         """
-        Copy or move messages (key, flags, email id, date received), all or none.
+        Copy or move messages (key, flags, email id, date received), all or none; `landing` is what was foreseen.
 
         Returns new keys and UIDs, None for one that is gone.
 
         Raises `Outdated`.
+        """
+
+    async def settle(account: str, intent: Intent, known: Known) -> list[str | None]:
+        """
+        Finish or undo what a process that died was about to do, when `known` was all the index had of the folder.
+
+        Returns the keys of the messages that are there to stay, and that the index does not have.
         """
 
     async def open_many(account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:

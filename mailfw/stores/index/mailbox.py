@@ -5,12 +5,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 from mailfw.mail.mailbox import DELETED, SEEN, Flags, MailboxInfo, Path, Role
+from mailfw.mail.rights import AccessList
 from mailfw.stores.index.journal import Journal, positions
 from mailfw.stores.index.ledger import Known
+from mailfw.stores.index.readers import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message as the index adds it; `email` is the row of its summary."""
+    """A message as the index adds it; `email` is the row of its summary, `thread_id` empty where nobody asks."""
 
     uid: int
     modseq: int
@@ -60,24 +63,35 @@ class Entry:
     key: str
     size: int
     email: int
+    thread_id: str = ""
 
 
 class Messages:
     """
     The messages of a mailbox, by ascending UID, in parallel arrays.
 
-    `changed` and `vanished` tell what happened since they were read from the index.
+    `changed` and `vanished` tell what happened since they were read from the index.  `readers` are those who share the
+    mailbox and have marked anything, by name.
     """
 
-    def __init__(self, rows: Sequence[tuple[int, int, str, str, int, int]], modseq: int) -> None:
-        self.uids = array("I", [row[0] for row in rows])
-        self.modseqs = array("Q", [row[1] for row in rows])
-        self.flags = [flags_of(row[2]) for row in rows]
-        self.keys = [row[3] for row in rows]
-        self.sizes = array("Q", [row[4] for row in rows])
-        self.emails = array("Q", [row[5] for row in rows])
+    def __init__(self, rows: Iterable[tuple[int, int, str, str, int, int]], modseq: int) -> None:
+        self.uids = array("I")
+        self.modseqs, self.sizes, self.emails = array("Q"), array("Q"), array("Q")
+        self.flags: list[Flags] = []
+        self.keys: list[str] = []
+        found = iter(rows)
+        # A row takes three times as much memory as what is kept of it: never all of them at once.
+        while part := list(islice(found, 1000)):
+            uids, modseqs, flags, keys, sizes, emails = zip(*part, strict=True)
+            self.uids.extend(uids)
+            self.modseqs.extend(modseqs)
+            self.flags += map(flags_of, flags)
+            self.keys += keys
+            self.sizes.extend(sizes)
+            self.emails.extend(emails)
         self.changed = Journal(modseq)
         self.vanished = Journal(modseq)
+        self.readers: dict[str, Reader] = {}
 
     def __len__(self) -> int:
         return len(self.uids)
@@ -124,7 +138,10 @@ class Messages:
 
     def remove(self, modseq: int, places: Sequence[int]) -> None:
         """Take messages out, by ascending place."""
-        self.vanished.add(modseq, [self.uids[place] for place in places])
+        gone = [self.uids[place] for place in places]
+        self.vanished.add(modseq, gone)
+        for reader in self.readers.values():
+            reader.drop(gone)
         for column in (self.uids, self.modseqs, self.flags, self.keys, self.sizes, self.emails):
             _delete(column, places)
 
@@ -145,7 +162,8 @@ class Mailbox:
     One mailbox; `row` is its row in the index, `key` the source's name for it.
 
     `floor` is the modification sequence above which the expunge log is complete.  `messages` is None until
-    somebody asks for them, `checked` when the source was last asked for news.
+    somebody asks for them, `checked` when the source was last asked for news.  `access` says who else may do what;
+    `counted`, while `messages` is None, how much of it some of them have seen.
     """
 
     row: int
@@ -159,6 +177,8 @@ class Mailbox:
     cursor: str | None = None
     messages: Messages | None = None
     checked: float = -1e9
+    access: AccessList = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
 
     def info(self, subscribed: bool) -> MailboxInfo:
         """Return the mailbox as it is now."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from zope.interface import implementer
@@ -14,7 +15,16 @@ from zope.interface import implementer
 from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Staged, Survey
+from mailfw.stores.index.ledger import (
+    Expected,
+    IDepositor,
+    ILedgerSource,
+    Intent,
+    Known,
+    Numbered,
+    Staged,
+    Survey,
+)
 from mailfw.stores.threads import Threads
 from mailfw.turns import Turns
 
@@ -27,6 +37,7 @@ class _Unwritten:
     """A message that a plain source has nowhere to stage: it waits in the content it came in."""
 
     content: Any
+    digest: str
 
 
 @implementer(ILedgerSource, IMessageSource)
@@ -35,6 +46,8 @@ class PlainSource:
     Asks a source in turn for one account, looks at a folder anew every `patience` seconds, and leaves to the
     index what the source has no memory for: UIDs, tokens, subscriptions.
     """
+
+    notes_intents = True
 
     def __init__(self, source: Any, threads: Threads, patience: float) -> None:
         self._source = source
@@ -144,16 +157,25 @@ class PlainSource:
         self, account: str, content: Any, received: int, mark: str | None, summary: Summary | None
     ) -> Staged:
         """Summarise a message where it is."""
-        whole = summary or await self._summarise(content)
-        return Staged(_Unwritten(content), received, mark, _new_email_id(), whole)
+        digest = blake2b()
+        if summary is None:
+            summary = await self._summarise(content, digest.update)
+        else:
+            await self._pass(content, digest.update)
+        return Staged(_Unwritten(content, digest.hexdigest()), received, mark, _new_email_id(), summary)
 
-    async def _summarise(self, content: Any) -> Summary:
+    async def _summarise(self, content: Any, *others: Callable[[bytes], None]) -> Summary:
         summariser = Summariser()
+        await self._pass(content, summariser.feed, *others)
+        return await self._threads.run(summariser.finish)
+
+    async def _pass(self, content: Any, *takers: Callable[[bytes], None]) -> None:
+        """Read a content in pieces, and give each of them to all who take them."""
         offset = 0
         while octets := await content.read(offset, CHUNK):
-            await self._threads.run(summariser.feed, octets)
+            for take in takers:
+                await self._threads.run(take, octets)
             offset += len(octets)
-        return await self._threads.run(summariser.finish)
 
     def depositor(self) -> IDepositor | None:
         """Return None: a plug-in's methods want the reactor."""
@@ -174,14 +196,24 @@ class PlainSource:
             await self._take_back(account, folder, [item.key for item in items])
             raise
         return [
-            Numbered(item, None, staged.email_id, staged.mark)
+            Numbered(item, staged.uid, staged.email_id, staged.mark)
             for item, (staged, _) in zip(items, messages, strict=True)
         ]
 
+    async def renumber(self, account: str, folder: str, uid_validity: int | None, uid_next: int) -> int | None:
+        """Do nothing: the index gives the numbers."""
+        return None
+
     async def transfer(
-        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
+        self,
+        account: str,
+        folder: str,
+        messages: Sequence[tuple[str, Flags, str, int]],
+        to: str,
+        move: bool,
+        landing: Sequence[str] | None,
     ) -> list[tuple[str, int | None] | None]:
-        """Put what is read from one folder into the other, and for a move drop it when all are there."""
+        """Put what is read from one folder into the other."""
         landed: list[tuple[str, int | None] | None] = []
         try:
             for key, flags, _, received in messages:
@@ -189,10 +221,59 @@ class PlainSource:
         except BaseException:
             await self._take_back(account, to, [each[0] for each in landed if each is not None])
             raise
-        if move:
-            gone = [key for (key, *_), each in zip(messages, landed, strict=True) if each is not None]
-            await self.drop(account, folder, gone)
         return landed
+
+    def foresee(self, account: str, keys: Sequence[str]) -> Sequence[str]:
+        """Return empty keys: a source gives them when it has the message."""
+        return [""] * len(keys)
+
+    def expect(self, account: str, staged: Staged) -> Expected:
+        """Return what a message is known by: nothing but its octets."""
+        draft = staged.draft
+        assert isinstance(draft, _Unwritten)
+        return Expected(digest=draft.digest)
+
+    async def settle(self, account: str, intent: Intent, known: Known) -> list[str | None]:
+        """Look for what came without the index's hearing of it: all of an order stays, or none."""
+        if intent.dropping:
+            await self.drop(account, intent.folder or "", [each.old for each in intent.messages])
+            return [each.new for each in intent.messages]
+        orphans = await self._orphans(account, intent, known)
+        found: list[str | None] = []
+        for each in intent.messages:
+            digest = each.digest or await self._digest(account, intent.folder or "", each.old)
+            same = orphans.get((each.size, each.received, digest), [])
+            found.append(same.pop(0) if same else None)
+        torn = {each.order for each, key in zip(intent.messages, found, strict=True) if key is None}
+        parted = list(zip(intent.messages, found, strict=True))
+        await self.drop(account, intent.to, [key for each, key in parted if key is not None and each.order in torn])
+        stays = [None if each.order in torn else key for each, key in parted]
+        if intent.move and not torn:
+            await self.drop(account, intent.folder or "", [each.old for each in intent.messages])
+        return stays
+
+    async def _orphans(self, account: str, intent: Intent, known: Known) -> dict[tuple[int, int, str], list[str]]:
+        """Return the keys of what the index has not, by size, date and digest, as far as it may be what was put."""
+        scan = await self.scan(account, intent.to, None)
+        here, looks = set(known.keys), {(each.size, each.received) for each in intent.messages}
+        found: dict[tuple[int, int, str], list[str]] = {}
+        for item in scan.items:
+            if item.key not in here and (item.size, item.received) in looks:
+                digest = await self._digest(account, intent.to, item.key)
+                found.setdefault((item.size, item.received, digest), []).append(item.key)
+        return found
+
+    async def _digest(self, account: str, folder: str, key: str) -> str:
+        """Return the digest of a message's octets, empty if it is gone."""
+        content = await self._open_if_there(account, folder, key)
+        if content is None:
+            return ""
+        digest = blake2b()
+        try:
+            await self._pass(content, digest.update)
+        finally:
+            await content.close()
+        return digest.hexdigest()
 
     async def _copy(
         self, account: str, folder: str, key: str, flags: Flags, to: str, received: int

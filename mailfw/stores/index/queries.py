@@ -8,10 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mailfw.mail.mailbox import Path, Role, Row, Want
+from mailfw.mail.rights import parse_rights
 from mailfw.stores.index.mailbox import Mailbox, Messages, Tally, flags_of
+from mailfw.stores.index.readers import Reader
 
 #: Expunged messages of a mailbox that are remembered; beyond twice as many the oldest are forgotten.
 REMEMBERED = 20_000
+
+#: As `conversations.shown` has it.
+_THREAD_ID = "'T' || lower(hex(substr(email.thread, 5)))"
 
 SELECT_MAILBOX = (
     "SELECT row, id, key, path, role, uid_validity, floor, uid_next, modseq, recent_uid, messages, unseen, deleted, "
@@ -29,6 +34,9 @@ class AccountState:
     next_email: int
     mailboxes: list[Mailbox]
     subscribed: frozenset[Path]
+    #: Where many accounts are in one file, which this is, and the first and last row that its summaries can have.
+    number: int = 0
+    email_rows: tuple[int, int] = (0, 2**63 - 1)
 
 
 def load_account(connection: sqlite3.Connection) -> AccountState:
@@ -37,8 +45,18 @@ def load_account(connection: sqlite3.Connection) -> AccountState:
     (validity,) = connection.execute("SELECT last FROM validity").fetchone()
     (last_email,) = connection.execute("SELECT max(row) FROM email").fetchone()
     mailboxes = [mailbox_of(row) for row in connection.execute(SELECT_MAILBOX)]
+    add_access(mailboxes, connection.execute("SELECT mailbox, identifier, rights FROM access"))
     subscribed = frozenset(tuple(json.loads(path)) for (path,) in connection.execute("SELECT path FROM subscription"))
     return AccountState(modseq, bool(prepared), validity, (last_email or 0) + 1, mailboxes, subscribed)
+
+
+def add_access(mailboxes: Iterable[Mailbox], rows: Iterable[tuple[int, str, str]]) -> None:
+    """Give mailboxes their access lists."""
+    lists: dict[int, dict[str, frozenset[str]]] = {}
+    for row, identifier, rights in rows:
+        lists.setdefault(row, {})[identifier] = parse_rights(rights)
+    for box in mailboxes if lists else ():
+        box.access = lists.get(box.row, {})
 
 
 def last_mailbox(connection: sqlite3.Connection) -> int:
@@ -69,8 +87,52 @@ def load_messages(connection: sqlite3.Connection, row: int) -> tuple[Mailbox, Me
     mailbox = mailbox_of(columns)
     rows = connection.execute(
         "SELECT uid, modseq, flags, key, size, email FROM message WHERE mailbox = ? ORDER BY uid", (row,)
-    ).fetchall()
-    return mailbox, Messages(rows, mailbox.tally.modseq)
+    )
+    messages = Messages(rows, mailbox.tally.modseq)
+    messages.readers = load_readers(connection, row, mailbox.tally.modseq)
+    return mailbox, messages
+
+
+def load_readers(connection: sqlite3.Connection, row: int, modseq: int) -> dict[str, Reader]:
+    """Read what those who share a mailbox have seen of it."""
+    found: dict[str, list[tuple[int, int, int]]] = {}
+    marks = connection.execute("SELECT user, uid, modseq, seen FROM seen WHERE mailbox = ? ORDER BY uid", (row,))
+    for user, *mark in marks:
+        found.setdefault(user, []).append(tuple(mark))
+    return {user: Reader(modseq, each) for user, each in found.items()}
+
+
+def load_copy(connection: sqlite3.Connection, id_: str) -> Mailbox | None:
+    """Read a mailbox with its messages, for a process that knows these by UID alone."""
+    columns = connection.execute(f"{SELECT_MAILBOX} WHERE id = ?", (id_,)).fetchone()
+    if columns is None:
+        return None
+    mailbox = mailbox_of(columns)
+    rows = connection.execute(
+        "SELECT uid, modseq, flags, key, size, uid FROM message WHERE mailbox = ? ORDER BY uid", (mailbox.row,)
+    )
+    mailbox.messages = Messages(rows, mailbox.tally.modseq)
+    return mailbox
+
+
+def find_place(connection: sqlite3.Connection, id_: str) -> tuple[int, int] | None:
+    """Return a mailbox's row and UIDVALIDITY; None if it is gone."""
+    found: tuple[int, int] | None = connection.execute(
+        "SELECT row, uid_validity FROM mailbox WHERE id = ?", (id_,)
+    ).fetchone()
+    return found
+
+
+def find_news(
+    connection: sqlite3.Connection, row: int, uids: Sequence[int], since: int, until: int
+) -> tuple[dict[int, tuple[str, int]], dict[int, int]]:
+    """Return keys and sizes of messages by UID, and what `find_vanished` does."""
+    found = connection.execute(
+        "SELECT uid, key, size FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        (row, json.dumps(list(uids))),
+    )
+    entries = {uid: (key, size) for uid, key, size in found}
+    return entries, find_vanished(connection, row, since, until)
 
 
 def find_floor(connection: sqlite3.Connection, row: int) -> int | None:
@@ -84,15 +146,16 @@ def find_floor(connection: sqlite3.Connection, row: int) -> int | None:
     return int(floor)
 
 
-def find_marks(connection: sqlite3.Connection, row: int, marks: Iterable[str]) -> dict[str, tuple[int, int, str]]:
-    """Return UID, modification sequence and email id of the messages that came with these tokens."""
+def find_marks(connection: sqlite3.Connection, row: int, marks: Iterable[str]) -> dict[str, tuple[int, int, str, str]]:
+    """Return UID, modification sequence, email and thread id of the messages that came with these tokens."""
     found = connection.execute(
         # Left to itself, SQLite goes through all messages of the mailbox.
-        "SELECT mark, uid, modseq, email_id FROM message INDEXED BY message_mark "
+        f"SELECT mark, uid, modseq, email_id, {_THREAD_ID} FROM message INDEXED BY message_mark "  # noqa: S608 -- ours
+        "CROSS JOIN email ON email.row = message.email "
         "WHERE mailbox = ? AND mark IS NOT NULL AND mark IN (SELECT value FROM json_each(?))",
         (row, json.dumps(list(marks))),
     )
-    return {mark: (uid, modseq, email_id) for mark, uid, modseq, email_id in found}
+    return {mark: tuple(rest) for mark, *rest in found}
 
 
 def find_origins(connection: sqlite3.Connection, row: int, uids: Sequence[int]) -> dict[int, tuple[str, int]]:
@@ -104,14 +167,30 @@ def find_origins(connection: sqlite3.Connection, row: int, uids: Sequence[int]) 
     return {uid: (email_id, received) for uid, email_id, received in found}
 
 
-def find_vanished(connection: sqlite3.Connection, row: int, since: int) -> set[int]:
-    """Return the UIDs expunged after a modification sequence."""
-    found = connection.execute("SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ?", (row, since))
-    return {uid for (uid,) in found}
+def find_vanished(connection: sqlite3.Connection, row: int, since: int, until: int) -> dict[int, int]:
+    """Return the UIDs expunged after one modification sequence and up to another, each with its own."""
+    found = connection.execute(
+        "SELECT uid, modseq FROM expunged WHERE mailbox = ? AND modseq > ? AND modseq <= ?", (row, since, until)
+    )
+    return dict(found.fetchall())
 
 
 #: `Want.value` of what is there, date in seconds since the epoch, email id, and the columns of `Want` in their order.
-Lasting = tuple[int, int, str, bytes | None, bytes | None, bytes | None, bytes | None, bytes | None, int | None]
+Lasting = tuple[
+    int,
+    int,
+    str,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    bytes | None,
+    int | None,
+    str | None,
+    bytes | None,
+    str | None,
+    bytes | None,
+]
 
 _WANTED = (
     (Want.ENVELOPE, "envelope"),
@@ -120,15 +199,19 @@ _WANTED = (
     (Want.PARTS, "parts"),
     (Want.FIELDS, "fields"),
     (Want.SENT, "sent"),
+    (Want.PREVIEW, "preview"),
+    (Want.SORT, "sort"),
+    (Want.THREAD, _THREAD_ID),
+    (Want.THREAD, "ids"),
 )
 
 
 def find_lasting(
-    connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want
+    connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want, by: str = "email"
 ) -> list[tuple[int, Lasting]]:
-    """Return what lasts of messages, with the row of its summary."""
-    found = _select(connection, f"email, {want.value}, received, email_id", row, uids, want)
-    return [(email, tuple(lasting)) for email, *lasting in found]
+    """Return what lasts of messages, with the row of its summary, or the message's UID if that is what it is `by`."""
+    found = _select(connection, f"{by}, {want.value}, received, email_id", row, uids, want)
+    return [(number, tuple(lasting)) for number, *lasting in found]
 
 
 def find_rows(connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want) -> list[Row]:

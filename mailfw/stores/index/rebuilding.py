@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from twisted.logger import Logger
 
 from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags
-from mailfw.stores.index import operations, queries, tree
+from mailfw.mail.rights import format_rights
+from mailfw.stores.index import operations, queries, sharing, tree
 from mailfw.stores.index.account import Account
+from mailfw.stores.index.conversations import load_all
 from mailfw.stores.index.database import Changes, Databases
 from mailfw.stores.index.mailbox import Mailbox, Tally
-from mailfw.stores.index.schema import ADD_MAILBOX, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY
+from mailfw.stores.index.schema import ADD_MAILBOX, ADD_THREAD, SET_ACCESS, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY
+from mailfw.stores.index.transaction import Transaction
 
 log = Logger()
 
@@ -22,23 +25,29 @@ log = Logger()
 @dataclass(slots=True)
 class Remnants:
     """
-    What the old index knew and no file does: modification sequence, ids and roles of mailboxes, and keywords.
+    What the old index knew and no file does: modification sequence, ids, roles and access lists of mailboxes, keywords,
+    and what others have seen.
 
-    `keywords` are by folder and message.
+    `keywords` are by folder and message; who has seen messages, by folder and user.
     """
 
     modseq: int
     validity: int
     is_prepared: bool
     boxes: list[Mailbox]
+    threads: list[tuple[bytes, bytes]]
     keywords: dict[str, dict[str, Flags]] = field(default_factory=lambda: defaultdict(dict))
+    seen: dict[str, dict[str, set[str]]] = field(default_factory=lambda: defaultdict(dict))
 
 
-async def rebuild(databases: Databases, name: str, fresh: Callable[[], Account], tell: Callable[[int], None]) -> None:
+async def rebuild(
+    databases: Databases, name: str, fresh: Callable[[], Account], tell: Callable[[int], None]
+) -> frozenset[str]:
     """
     Replace an account's index, telling `tell` of messages as they are taken over; nobody may use the account meanwhile.
 
-    Modification sequences go on above the old ones, and clients that remember any are told everything anew.
+    Modification sequences go on above the old ones, and clients that remember any are told everything anew.  Returns
+    with whom the account shares anything.
     """
     remnants = await _read(databases, name)
     await databases.remove(name)
@@ -55,6 +64,8 @@ async def rebuild(databases: Databases, name: str, fresh: Callable[[], Account],
 
     stop = account.watch(notice)
     try:
+        for folder in await account.source.folders(name):
+            account.source.forget(name, folder.key)  # what it has told before, the new index does not know
         await tree.open_account(account)
         for box in list(account.boxes.values()):
             await account.fresh(box.id, now=True)
@@ -62,6 +73,8 @@ async def rebuild(databases: Databases, name: str, fresh: Callable[[], Account],
         stop()
     if remnants is not None:
         await _restore_keywords(account, remnants)
+        await _restore_marks(account, remnants)
+    return sharing.grantees(account)
 
 
 async def _read(databases: Databases, name: str) -> Remnants | None:
@@ -76,12 +89,15 @@ async def _read(databases: Databases, name: str) -> Remnants | None:
 
 def _remnants(connection: sqlite3.Connection) -> Remnants:
     state = queries.load_account(connection)
-    found = Remnants(state.modseq, state.validity, state.is_prepared, state.mailboxes)
+    found = Remnants(state.modseq, state.validity, state.is_prepared, state.mailboxes, load_all(connection))
     for box in state.mailboxes:
         _, messages = queries.load_messages(connection, box.row)
         for key, flags in zip(messages.keys, messages.flags, strict=True):
             if flags - SYSTEM_FLAGS:
                 found.keywords[box.key][key] = flags - SYSTEM_FLAGS
+        for user, reader in messages.readers.items():
+            marks = zip(messages.keys, map(reader.mark, messages.uids), strict=True)
+            found.seen[box.key][user] = {key for key, mark in marks if mark is not None and mark.seen}
     return found
 
 
@@ -91,6 +107,8 @@ def _carried_over(remnants: Remnants) -> Changes:
         # What a client remembers of before the floor is not compared with anything: it hears all there is.
         tally = Tally(uid_next=box.tally.uid_next, modseq=modseq, recent_uid=box.tally.recent_uid)
         changes.add(ADD_MAILBOX, tree.mailbox_row(_emptied(box, modseq), tally))
+        changes.add(SET_ACCESS, *((box.row, each, format_rights(rights)) for each, rights in box.access.items()))
+    changes.add(ADD_THREAD, *remnants.threads)
     changes.add(SET_ACCOUNT, (modseq,))
     changes.add(SET_VALIDITY, (remnants.validity,))
     if remnants.is_prepared:
@@ -119,3 +137,17 @@ async def _restore_keywords(account: Account, remnants: Remnants) -> None:
                 missing[lost].append(uid)
         for lost, uids in missing.items():
             await operations.alter(account, box.id, uids, FlagChange.ADD, lost, None)
+
+
+async def _restore_marks(account: Account, remnants: Remnants) -> None:
+    """Let others have seen what they had."""
+    for box in account.boxes.values():
+        readers = remnants.seen.get(box.key, {})
+        async with account.changing_messages(box.id) as (_, messages):
+            plan = Transaction(account)
+            for user, keys in readers.items():
+                seen = {messages.uids[place]: True for place in messages.places_of_keys(keys)}
+                if seen:
+                    plan.mark(box, user, seen, again=False)
+            if plan.changes.steps:
+                await plan.commit()

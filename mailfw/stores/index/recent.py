@@ -8,9 +8,9 @@ from functools import partial
 
 from mailfw.mail.mailbox import Row, Want
 from mailfw.stores.index import queries
-from mailfw.stores.index.account import Account
 from mailfw.stores.index.mailbox import Messages
 from mailfw.stores.index.queries import Lasting
+from mailfw.stores.index.reading import Readable
 
 #: What is kept for all accounts together, in octets.
 CAPACITY = 32 * 2**20
@@ -18,11 +18,15 @@ CAPACITY = 32 * 2**20
 #: What a row costs besides its octets: objects, and its place in a dict.
 _OVERHEAD = 400
 
+#: Messages whose rows are read at once.
+BATCH = 256
+
 #: More messages than this, asked for at once, pass by: one look through a very large mailbox would push out all else.
 PASSING = 20_000
 
 _ENVELOPE, _BODY, _BODYSTRUCTURE = Want.ENVELOPE.value, Want.BODY.value, Want.BODYSTRUCTURE.value
 _PARTS, _FIELDS, _SENT = Want.PARTS.value, Want.FIELDS.value, Want.SENT.value
+_PREVIEW, _SORT, _THREAD = Want.PREVIEW.value, Want.SORT.value, Want.THREAD.value
 
 
 class RecentRows:
@@ -58,7 +62,7 @@ class RecentRows:
 
     def _add(self, number: int, row: Lasting) -> None:
         self._young[number] = row
-        self._weight += _OVERHEAD + sum([len(column) for column in row[3:8] if column is not None])
+        self._weight += _OVERHEAD + sum([len(column) for column in row[3:] if isinstance(column, (bytes, str))])
         if self._weight > self._half:
             self._old, self._young, self._weight = self._young, {}, 0
 
@@ -69,9 +73,14 @@ def _joined(one: Lasting, other: Lasting) -> Lasting:
 
 
 class RowReader:
-    """Reads the rows of one account, for as long as its state is in memory: rows of summaries may change after."""
+    """
+    Reads the rows of one account, for as long as its state is in memory: rows of summaries may change after.
 
-    def __init__(self, account: Account, recent: RecentRows) -> None:
+    What was read is known `by` the column of the index that `Messages.emails` has.
+    """
+
+    def __init__(self, account: Readable, recent: RecentRows, by: str = "email") -> None:
+        self._by = by
         self._account = account
         self._recent = recent
         self._first_number = next(_readers) << 64
@@ -85,13 +94,11 @@ class RowReader:
         account = self._account
         box = account.box(id_)
         if box.messages is None:
-            return await account.databases.read(
-                account.name, partial(queries.find_rows, row=box.row, uids=uids, want=want)
-            )
+            return await account.read(partial(queries.find_rows, row=box.row, uids=uids, want=want))
         lasting, missing = self._find(box.messages, uids, want)
         if missing:
-            query = partial(queries.find_lasting, row=box.row, uids=missing, want=want)
-            for email, found in await account.databases.read(account.name, query):
+            query = partial(queries.find_lasting, row=box.row, uids=missing, want=want, by=self._by)
+            for email, found in await account.read(query):
                 lasting[email] = self._recent.keep(self._first_number + email, found) if keeps else found
             if account.box(id_).messages is not box.messages or box.messages is None:
                 return await self.read(id_, uids, want, keeps)
@@ -119,6 +126,7 @@ def _rows(messages: Messages, asked_uids: Sequence[int], lasting: Mapping[int, L
     asked = want.value
     envelope, body, bodystructure = asked & _ENVELOPE, asked & _BODY, asked & _BODYSTRUCTURE
     parts, fields, sent = asked & _PARTS, asked & _FIELDS, asked & _SENT
+    preview, sort, thread = asked & _PREVIEW, asked & _SORT, asked & _THREAD
     uids, modseqs, flags = messages.uids, messages.modseqs, messages.flags
     sizes, emails = messages.sizes, messages.emails
     return [
@@ -135,6 +143,10 @@ def _rows(messages: Messages, asked_uids: Sequence[int], lasting: Mapping[int, L
             kept[6] if parts else None,
             kept[7] if fields else None,
             kept[8] if sent else None,
+            kept[9] if preview else None,
+            kept[10] if sort else None,
+            kept[11] if thread else None,
+            kept[12] if thread else None,
         )
         for place in messages.places(asked_uids)
         if (kept := lasting.get(emails[place])) is not None

@@ -15,18 +15,26 @@ from mailfw.stores.index import tree
 from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.ledger import Outdated
 from mailfw.stores.index.mailbox import Mailbox
+from mailfw.stores.index.transaction import Returning, Transaction
 
 # ruff: noqa: N805 -- methods of an Interface have no self
 
 
-class IRetainingSource(Interface):
-    """What a source with a ledger may offer besides: what it drops can come back."""
+class IKeepsExpunged(Interface):
+    """What a source with a ledger may offer besides, in one of the two ways below: what is expunged can come back."""
 
     async def retained(account: str) -> list[Retained]:
         """Return what is kept."""
 
     async def open_retained(account: str, id_: str) -> IContent:
         """Open one of these messages.  Raises `KeyError`."""
+
+    async def forget_retained(before: float) -> bool:
+        """As `IRetainedMail.forget_retained`."""
+
+
+class IRetainingSource(IKeepsExpunged):
+    """It keeps what it drops."""
 
     async def restore(account: str, folder: str, ids: Sequence[str]) -> int:
         """
@@ -35,8 +43,12 @@ class IRetainingSource(Interface):
         Raises `Outdated`.  Never overlaps with what else adds to the account.
         """
 
-    async def forget_retained(before: float) -> bool:
-        """As `IRetainedMail.forget_retained`."""
+
+class IRetainingIndex(IKeepsExpunged):
+    """The index keeps it, in the transaction that removes it; see `mailfw.stores.index.database.Keeping`."""
+
+    async def returning(account: str, ids: Collection[str]) -> list[Returning]:
+        """Return those of these messages that are kept still."""
 
 
 async def undelete(account: Account, ids: Collection[str]) -> int:
@@ -50,23 +62,34 @@ async def undelete(account: Account, ids: Collection[str]) -> int:
     return sum([await _restore(account, path, [each.id for each in group]) for path, group in wanted.items()])
 
 
-def _source(account: Account) -> IRetainingSource:
-    return IRetainingSource(account.source)
+def _source(account: Account) -> IKeepsExpunged:
+    return IKeepsExpunged(account.source)
 
 
 async def _restore(account: Account, path: Path, ids: Sequence[str]) -> int:
     box = await _place(account, path)
     async with account.changing(box):
         await account.ready(box)
+        if IRetainingIndex.providedBy(account.source):
+            return await _return(account, box, ids)
         for _ in range(ATTEMPTS):
             try:
-                found = await _source(account).restore(account.name, box.key, ids)
+                found = await IRetainingSource(account.source).restore(account.name, box.key, ids)
             except Outdated:
                 await account.survey(box)
             else:
                 await account.survey(box)
-                return found
+                return int(found)
         raise Outdated(box.key)
+
+
+async def _return(account: Account, box: Mailbox, ids: Sequence[str]) -> int:
+    returning = await IRetainingIndex(account.source).returning(account.name, ids)
+    if returning:
+        plan = Transaction(account)
+        plan.bring_back(box, returning)
+        await plan.commit()
+    return len(returning)
 
 
 async def _place(account: Account, path: Path) -> Mailbox:

@@ -42,11 +42,21 @@ CREATE TABLE message (
 CREATE INDEX message_mark ON message (mailbox, mark) WHERE mark IS NOT NULL;
 CREATE INDEX message_email ON message (email);
 CREATE TABLE email (
-    row INTEGER PRIMARY KEY, sent INTEGER, envelope BLOB NOT NULL, body BLOB NOT NULL, bodystructure BLOB NOT NULL,
-    parts BLOB NOT NULL, fields BLOB NOT NULL);
+    row INTEGER PRIMARY KEY, thread BLOB NOT NULL, sent INTEGER, preview TEXT NOT NULL, sort BLOB NOT NULL,
+    ids BLOB NOT NULL, envelope BLOB NOT NULL, body BLOB NOT NULL, bodystructure BLOB NOT NULL, parts BLOB NOT NULL,
+    fields BLOB NOT NULL);
+-- What threads are found by: see conversations.py.
+CREATE TABLE thread (key BLOB PRIMARY KEY, thread BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE expunged (
     mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL, uid INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, uid)) WITHOUT ROWID;
+-- Who besides the owner may do what, and what those have seen: also what they have seen and marked as new again.
+CREATE TABLE access (
+    mailbox INTEGER NOT NULL, identifier TEXT NOT NULL, rights TEXT NOT NULL,
+    PRIMARY KEY (mailbox, identifier)) WITHOUT ROWID;
+CREATE TABLE seen (
+    mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, user TEXT NOT NULL, modseq INTEGER NOT NULL, seen INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid, user)) WITHOUT ROWID;
 """
 
 SCHEMA = f"""
@@ -54,8 +64,12 @@ CREATE TABLE account (modseq INTEGER NOT NULL, boot TEXT NOT NULL, prepared INTE
 {MAIL}
 CREATE TABLE subscription (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE validity (last INTEGER NOT NULL);
+-- What is under way with the source: see intents.py.
+CREATE TABLE intent (note TEXT NOT NULL);
 """
 
+SET_INTENT = "INSERT INTO intent VALUES (?)"
+CLEAR_INTENT = "DELETE FROM intent"
 SET_ACCOUNT = "UPDATE account SET modseq = ?"
 SET_PREPARED = "UPDATE account SET prepared = 1"
 SET_VALIDITY = "UPDATE validity SET last = ?"
@@ -64,12 +78,20 @@ SET_MAILBOX = """
 UPDATE mailbox SET path = ?, role = ?, uid_validity = ?, uid_next = ?, modseq = ?, recent_uid = ?, floor = ?,
     messages = ?, unseen = ?, deleted = ?, size = ?, cursor = ? WHERE row = ?"""
 DROP_MAILBOX = "DELETE FROM mailbox WHERE row = ?"
+SET_ACCESS = "INSERT OR REPLACE INTO access VALUES (?, ?, ?)"
+DROP_ACCESS = "DELETE FROM access WHERE mailbox = ? AND identifier = ?"
+CLEAR_ACCESS = "DELETE FROM access WHERE mailbox = ?"
+SET_SEEN = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)"
+COPY_SEEN = "INSERT INTO seen SELECT ?, ?, user, ?, seen FROM seen WHERE mailbox = ? AND uid = ?"
+DROP_SEEN = "DELETE FROM seen WHERE mailbox = ? AND uid = ?"
+DROP_READER = "DELETE FROM seen WHERE mailbox = ? AND user = ?"
 EMPTY_MAILBOX = (
     """
     DELETE FROM email WHERE row IN (SELECT email FROM message WHERE mailbox = ?1)
         AND NOT EXISTS (SELECT 1 FROM message WHERE message.email = email.row AND mailbox <> ?1)""",
     "DELETE FROM message WHERE mailbox = ?1",
     "DELETE FROM expunged WHERE mailbox = ?1",
+    "DELETE FROM seen WHERE mailbox = ?1",
 )
 ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COPY_MESSAGE = """
@@ -77,7 +99,13 @@ INSERT INTO message SELECT ?, ?, ?, flags, ?, size, received, email_id, NULL, em
     FROM message WHERE mailbox = ? AND uid = ?"""
 SET_FLAGS = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?"
 DROP_MESSAGE = "DELETE FROM message WHERE mailbox = ? AND uid = ?"
-ADD_EMAIL = "INSERT INTO email (row, sent, envelope, body, bodystructure, parts, fields) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_EMAIL = """
+INSERT INTO email (row, thread, sent, preview, sort, ids, envelope, body, bodystructure, parts, fields)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_THREAD = "INSERT OR IGNORE INTO thread VALUES (?, ?)"
+#: The first two parameters are keys, the last two rows: the range of the account in each table.
+FORGET_THREADS = """
+DELETE FROM thread WHERE key BETWEEN ? AND ? AND thread NOT IN (SELECT thread FROM email WHERE row BETWEEN ? AND ?)"""
 #: Where a source leaves bodies to the index: all octets, or the name of their file.
 ADD_BODY = "INSERT INTO body (row, octets, file) VALUES (?, ?, ?)"
 DROP_EMAIL = "DELETE FROM email WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE email = ?1)"
@@ -88,16 +116,16 @@ SUBSCRIBE = "INSERT OR IGNORE INTO subscription VALUES (?)"
 UNSUBSCRIBE = "DELETE FROM subscription WHERE path = ?"
 
 
-def open_index(path: Path, synced: bool) -> sqlite3.Connection:
+def open_index(path: Path, synced: bool, shared: bool = False) -> sqlite3.Connection:
     """
     Open an index, making it if there is none, or if the one there is cannot be read; blocks.
 
-    Ours is the only connection, and the file's lock keeps it so: SQLite before 3.51.3 could damage a file
-    that two connections write and checkpoint.
+    Ours is the only connection, and the file's lock keeps it so unless it is `shared`: then others may read.  SQLite
+    before 3.51.3 could damage a file that two connections write and checkpoint.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        return _open(path, synced)
+        return _open(path, synced, shared)
     except sqlite3.OperationalError:
         raise  # locked, or the disk is full: the file may be well
     except sqlite3.DatabaseError as error:
@@ -106,15 +134,15 @@ def open_index(path: Path, synced: bool) -> sqlite3.Connection:
         path.rename(aside)
         for end in ("-wal", "-shm"):
             path.with_name(path.name + end).unlink(missing_ok=True)
-        return _open(path, synced)
+        return _open(path, synced, shared)
 
 
-def _open(path: Path, synced: bool) -> sqlite3.Connection:
+def _open(path: Path, synced: bool, shared: bool) -> sqlite3.Connection:
     is_new = not path.exists()
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
     try:
         for pragma in (
-            "locking_mode = EXCLUSIVE",
+            f"locking_mode = {'NORMAL' if shared else 'EXCLUSIVE'}",
             "journal_mode = WAL",
             f"synchronous = {'FULL' if synced else 'NORMAL'}",
             "mmap_size = 0",

@@ -22,13 +22,17 @@ from mailfw.mail.mailbox import (
     Role,
     Subscribe,
 )
+from mailfw.mail.rights import AccessList, format_rights
+from mailfw.stores.index import intents
 from mailfw.stores.index.account import FRESH, Account
 from mailfw.stores.index.database import Changes
 from mailfw.stores.index.mailbox import Mailbox, Tally
 from mailfw.stores.index.schema import (
     ADD_MAILBOX,
+    CLEAR_ACCESS,
     DROP_MAILBOX,
     EMPTY_MAILBOX,
+    SET_ACCESS,
     SET_ACCOUNT,
     SET_MAILBOX,
     SET_PREPARED,
@@ -48,6 +52,8 @@ async def open_account(account: Account) -> None:
             return
         await account.source.open_account(account.name)
         is_prepared = await account.load()
+        if account.source.notes_intents:
+            await intents.settle(account)
         await _compare_tree(account)
         if not is_prepared:
             await _prepare(account)
@@ -56,18 +62,29 @@ async def open_account(account: Account) -> None:
 
 
 async def _prepare(account: Account) -> None:
-    """Give a new account its first mailboxes; done again if it was not finished, and then it finds its own."""
-    for path, role in FIRST_MAILBOXES:
-        taken = any(box.path == path or box.role is role for box in account.boxes.values())
-        if not taken:
-            await account.source.edit_folder(account.name, CreateMailbox(path, role))
-    await _compare_tree(account)
-    for path in (INBOX, *(path for path, _ in FIRST_MAILBOXES)):
-        await _subscribe(account, path, True)
+    """
+    Give a new account its first mailboxes; done again if it was not finished, and then it finds its own.
+
+    Where another program has kept mail before, nothing is added to what its clients know.
+    """
+    if not _was_used_before(account):
+        for path, role in FIRST_MAILBOXES:
+            taken = any(box.path == path or box.role is role for box in account.boxes.values())
+            if not taken:
+                await account.source.edit_folder(account.name, CreateMailbox(path, role))
+        await _compare_tree(account)
+        for path in (INBOX, *(path for path, _ in FIRST_MAILBOXES)):
+            await _subscribe(account, path, True)
     changes = Changes()
     changes.add(SET_PREPARED, ())
     changes.synced = True
     await account.databases.write(account.name, changes)
+
+
+def _was_used_before(account: Account) -> bool:
+    """Whether there is mail, or any mailbox but the first ones."""
+    first = {INBOX, *(path for path, _ in FIRST_MAILBOXES)}
+    return any(box.path not in first or box.tally.messages for box in account.boxes.values())
 
 
 async def mailboxes(account: Account) -> list[MailboxInfo]:
@@ -92,7 +109,9 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
     changes, modseq = Changes(), account.modseq
     gone = [box for box in account.boxes.values() if box.key not in folders]
     for box in gone:
-        for statement in (*EMPTY_MAILBOX, DROP_MAILBOX):
+        if (keeping := account.databases.keeping) is not None and keeping.goes_on:
+            changes.add(keeping.mailbox, (time.time(), box.row))
+        for statement in (*EMPTY_MAILBOX, CLEAR_ACCESS, DROP_MAILBOX):
             changes.add(statement, (box.row,))
     known = {box.key: box for box in account.boxes.values()}
     moved = [box for key, box in known.items() if key in folders and folders[key].path != box.path]
@@ -109,6 +128,10 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
         account.count(box, replace(box.tally, messages=0, size=0))
         del account.boxes[box.id]
         box.messages = None
+        account.dropped(None)
+    if gone or moved:
+        account.changed()
+    for box in gone:
         account.notify(box.id, account.modseq)
     for key in new:
         row = await _add(account, folders[key], row, roles)
@@ -123,13 +146,24 @@ async def _add(account: Account, folder: Folder, row: int, roles: dict[Path, Rol
     id_ = "F" + hashlib.sha256(unique.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     tally = Tally(modseq=account.modseq)
     box = Mailbox(row, id_, folder.key, folder.path, role, account.validity, 0, tally)
+    box.access = _inherited(account, folder.path)
     changes = Changes()
     changes.add(ADD_MAILBOX, mailbox_row(box, tally))
     changes.add(SET_VALIDITY, (account.validity,))
+    if box.access:
+        changes.add(SET_ACCESS, *((row, each, format_rights(rights)) for each, rights in box.access.items()))
+        changes.synced = True
     await account.databases.write(account.name, changes)
     account.boxes[box.id] = box
+    account.changed()
     await account.ready(box)
     return row
+
+
+def _inherited(account: Account, path: Path) -> AccessList:
+    """Return the access list of the nearest mailbox above."""
+    above = [box for box in account.boxes.values() if path[: len(box.path)] == box.path]
+    return max(above, key=lambda box: len(box.path)).access if above else {}
 
 
 def mailbox_row(box: Mailbox, tally: Tally) -> tuple[object, ...]:
@@ -226,3 +260,4 @@ async def _subscribe(account: Account, path: Path, subscribed: bool) -> None:
     changes.add(SUBSCRIBE if subscribed else UNSUBSCRIBE, (json.dumps(path),))
     await account.databases.write(account.name, changes)
     account.subscribed = account.subscribed | {path} if subscribed else account.subscribed - {path}
+    account.changed()

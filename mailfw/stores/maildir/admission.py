@@ -22,7 +22,7 @@ class Arrival:
     """
     A file that comes into a folder: `bring` moves it to the path it is given, `undo` takes it back from there.
 
-    `notes` is what the UID list says of it besides its UID.
+    `notes` is what the UID list says of it besides its UID, and `uid` the one that it must get.
     """
 
     base: str
@@ -30,6 +30,7 @@ class Arrival:
     bring: Callable[[str], None]
     undo: Callable[[str], None]
     notes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    uid: int | None = None
 
 
 class Admission:
@@ -57,27 +58,39 @@ class Admission:
         Raises `Outdated` when another program has given UIDs here since the last survey, and `SourceBusy` when one
         holds the lock for longer than `patience` seconds.
         """
-        self._holding.enter_context(self._folder.uidlist.lock(patience))
         try:
-            if not self._folder.uidlist.is_current():
+            self._holding.enter_context(self._folder.uidlist.lock(patience))
+            if not self._folder.uidlist.is_current() or self._comes_late():
                 raise Outdated(self._folder.directory)
             self._bring()
-        except (OSError, KeyError):
-            self.roll_back()
-            raise
+        except (OSError, KeyError) as error:
+            raise self.failed(error) from error
         except BaseException:
             self.give_up()
             raise
+
+    def _comes_late(self) -> bool:
+        """Whether a UID that a file brings along has been passed already."""
+        first = next((arrival.uid for arrival in self._arrivals if arrival.uid is not None), None)
+        header = self._folder.uidlist.header
+        return first is not None and header is not None and first < header.uid_next
 
     def _bring(self) -> None:
         folder = self._folder
         folder.learn({flag for arrival in self._arrivals for flag in arrival.flags})
         ours = folder.is_as_surveyed()
+        wishes = [arrival.uid for arrival in self._arrivals]
+        lines = [(arrival.base, arrival.notes) for arrival in self._arrivals]
+        # A file without a line would get the next UID, whichever it brings along: if we die now, a survey goes on.
+        comes_first = any(wish is not None for wish in wishes)
+        if comes_first:
+            self.uids = folder.uidlist.add(lines, wishes)
         for arrival in self._arrivals:
             name = self._names[arrival.base] = folder.name_for(arrival)
             arrival.bring(folder.path(name))
             self._brought.append(name)
-        self.uids = folder.uidlist.add([(arrival.base, arrival.notes) for arrival in self._arrivals])
+        if not comes_first:
+            self.uids = folder.uidlist.add(lines)
         # Syncing takes a while: whoever changes the folder meanwhile must not seem to be us.
         self._signature = Signature.of(folder.directory) if ours else None
         self.paths = [*(folder.path(each) for each in {name[:3] for name in self._brought}), folder.uidlist.path]
@@ -92,9 +105,17 @@ class Admission:
         """Let other programs in, whatever they find: the next survey takes it over."""
         self._holding.close()
 
+    def failed(self, error: Exception) -> Exception:
+        """Roll back, and return what is the matter: `Outdated` where another program has renamed the folder."""
+        has_moved = isinstance(error, FileNotFoundError) and not self._folder.is_in_place()
+        self.roll_back()
+        return Outdated(self._folder.directory) if has_moved else error
+
     def roll_back(self) -> None:
         """Take the files back, as far as that can be done."""
         with self._holding:
+            if not self._folder.is_in_place():
+                self._folder.follow()
             for arrival, name in reversed(list(zip(self._arrivals, self._brought, strict=False))):
                 with suppress(OSError):
                     arrival.undo(self._folder.path(name))

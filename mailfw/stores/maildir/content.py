@@ -96,6 +96,16 @@ class Octets:
             os.close(self._descriptor)
 
 
+def read_if_small(octets: Octets) -> Octets | bytes:
+    """Return what a small file holds, and close it; a large one as it is."""
+    if octets.size > SMALL:
+        return octets
+    try:
+        return octets.read(0, octets.size)
+    finally:
+        octets.close()
+
+
 @implementer(IContent)
 class FileContent:
     """A message read from its file, which may have another name by now, or none."""

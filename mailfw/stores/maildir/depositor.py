@@ -14,7 +14,7 @@ from zope.interface import implementer
 from mailfw.disk import Disk, full_is_no_space
 from mailfw.mail.mailbox import Flags, Item
 from mailfw.mail.summary import Summary
-from mailfw.stores.index.ledger import IDepositor, Numbered, Parcel, Staged
+from mailfw.stores.index.ledger import Expected, IDepositor, Numbered, Parcel, Staged
 from mailfw.stores.maildir.admission import Admission, Arrival
 from mailfw.stores.maildir.names import email_id_of
 from mailfw.stores.maildir.root import MaildirRoot
@@ -67,7 +67,7 @@ class Depositor:
         try:
             with full_is_no_space():
                 folder = self._account(parcel.account).folder(parcel.folder)
-                admission = Admission(folder, [_arrival(draft_of(staged), flags) for staged, flags in parcel.messages])
+                admission = Admission(folder, [_arrival(staged, flags) for staged, flags in parcel.messages])
                 admission.begin(patience)
         except Exception as error:
             return error
@@ -78,10 +78,17 @@ class Depositor:
         roots = {self._account(parcel.account).root for parcel in parcels}
         try:
             self._disk.sync_all([path for each in admissions for path in each.paths], roots)
-        except BaseException as error:
+        except OSError as error:
+            failures = [each.failed(error) for each in admissions]
+            raise next((each for each in failures if each is not error), error) from error
+        except BaseException:
             for each in admissions:
-                each.roll_back() if isinstance(error, OSError) else each.give_up()
+                each.give_up()
             raise
+
+    def expect(self, account: str, staged: Staged) -> Expected | None:
+        """Return the name that a message has already."""
+        return Expected(new=draft_of(staged).base)
 
     def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
         """Remove messages."""
@@ -101,8 +108,9 @@ def draft_of(staged: Staged) -> Draft:
     return staged.draft
 
 
-def _arrival(draft: Draft, flags: Flags) -> Arrival:
-    return Arrival(draft.base, flags, draft.move_to, draft.take_back)
+def _arrival(staged: Staged, flags: Flags) -> Arrival:
+    draft = draft_of(staged)
+    return Arrival(draft.base, flags, draft.move_to, draft.take_back, uid=staged.uid)
 
 
 def _numbered(parcel: Parcel, uids: Sequence[int]) -> list[Numbered]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,18 +24,27 @@ TOUCHED = 10.0
 #: What a file is called that locks are links to, before the host and the process it names.
 DRAFT = "mailfw-lock."
 
+_NEVER = (-TOUCHED, 0)
 _HOST = socket.gethostname().replace("/", "\\057") or "localhost"
 _held: set[str] = set()
-_drafts: dict[str, float] = {}
+#: When the time of a draft was set last, and which file it is.
+_drafts: dict[str, tuple[float, int]] = {}
 
 
 @contextmanager
-def dotlock(disk: Disk, path: str, patience: float | None = None, drafts: str | None = None) -> Iterator[None]:
+def dotlock(
+    disk: Disk,
+    path: str,
+    patience: float | None = None,
+    drafts: str | None = None,
+    moved: Callable[[], str] | None = None,
+) -> Iterator[None]:
     """
     Hold the lock file `path`.  Blocks; raises `SourceBusy` when that takes longer than `patience`, `PATIENCE` if None.
 
     A lock is a second link to a file in `drafts`, a directory of the same file system, kept for the next lock.
-    Threads of one account must not compete for a lock.
+    Threads of one account must not compete for a lock.  Where the directory of the lock may get another name meanwhile,
+    `moved` looks for the lock's path.
     """
     until = time.monotonic() + (PATIENCE if patience is None else patience)
     draft = f"{drafts or os.path.dirname(path)}/{DRAFT}{_HOST}.{os.getpid()}"  # noqa: PTH120 -- asked for each batch
@@ -52,18 +61,29 @@ def dotlock(disk: Disk, path: str, patience: float | None = None, drafts: str | 
         yield
     finally:
         _held.discard(path)
-        with suppress(FileNotFoundError):
+        if not _let_go(disk, path, draft) and moved is not None:
+            _let_go(disk, moved(), draft)
+
+
+def _let_go(disk: Disk, path: str, draft: str) -> bool:
+    """Remove a lock, if it is ours: another program's may be where ours was."""
+    with suppress(FileNotFoundError):
+        if os.stat(path).st_ino == _drafts[draft][1]:  # noqa: PTH116 -- asked for each batch
             disk.unlink(path)
+            return True
+    return False
 
 
 def _take(disk: Disk, path: str, draft: str) -> bool:
     """Link a file with our number to the lock's name: a lock says from its first moment whose it is."""
     try:
-        if time.monotonic() - _drafts.get(draft, -TOUCHED) > TOUCHED:
+        if time.monotonic() - _drafts.get(draft, _NEVER)[0] > TOUCHED:
             _refresh(disk, draft)
         try:
             disk.link(draft, path)
         except FileNotFoundError:  # swept, or the account was removed and made again
+            if os.path.lexists(draft):
+                raise  # the directory of the lock is gone
             _make(disk, draft)
             disk.link(draft, path)
     except FileExistsError:
@@ -78,7 +98,7 @@ def _refresh(disk: Disk, draft: str) -> None:
         return
     with suppress(FileNotFoundError):
         os.utime(draft)
-        _drafts[draft] = time.monotonic()
+        _drafts[draft] = (time.monotonic(), _drafts[draft][1])
 
 
 def _make(disk: Disk, draft: str) -> None:
@@ -89,9 +109,10 @@ def _make(disk: Disk, draft: str) -> None:
         disk.write(descriptor, f"{os.getpid()}:{_HOST}".encode())
         # A lock may be there after a power failure, and without its octets nobody could tell that it was left.
         disk.sync(descriptor)
+        inode = os.fstat(descriptor).st_ino
     finally:
         disk.close(descriptor)
-    _drafts[draft] = time.monotonic()
+    _drafts[draft] = (time.monotonic(), inode)
 
 
 def _is_abandoned(path: str) -> bool:

@@ -12,28 +12,27 @@ from twisted.logger import Logger
 
 from mailfw.disk import Disk
 from mailfw.mail.mailbox import Flags, Item
-from mailfw.stores.index.ledger import Known, Numbered, Survey
+from mailfw.stores.index.ledger import Known, Numbered, Outdated, Survey
+from mailfw.stores.maildir import listing
 from mailfw.stores.maildir.admission import Admission, Arrival
 from mailfw.stores.maildir.content import Octets, open_message
 from mailfw.stores.maildir.keywords import Keywords
+from mailfw.stores.maildir.listing import Names
 from mailfw.stores.maildir.names import (
     base_of,
     claimed_sizes,
     email_id_of,
-    is_message,
     letters_of,
     mark_of,
     with_letters,
 )
+from mailfw.stores.maildir.numbering import bring_in
 from mailfw.stores.maildir.retention import Retention
-from mailfw.stores.maildir.signature import Signature
+from mailfw.stores.maildir.signature import GRAIN, Signature
 from mailfw.stores.maildir.uidlist import Entry, UidList
 
 log = Logger()
 T = TypeVar("T")
-
-#: How often a listing is taken again because files were renamed under it (a directory's reader may miss those).
-LISTINGS = 10
 
 
 class MaildirFolder:
@@ -41,33 +40,60 @@ class MaildirFolder:
     The messages of one folder, by the part of their files' names that never changes.
 
     Calls that change anything never overlap; `open` may come at any time.  `new_validity` gives a UIDVALIDITY
-    to a folder without a usable list; `root` is the account's maildir.
+    to a folder without a usable list; `root` is the account's maildir; `follow` looks for the directory when another
+    program has given it another name, and calls `move_to`.
     """
 
-    def __init__(self, disk: Disk, directory: str, new_validity: Callable[[], int], root: str | None = None) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        new_validity: Callable[[], int],
+        root: str | None = None,
+        follow: Callable[[], object] = lambda: None,
+    ) -> None:
         self.disk = disk
         self.directory = directory
-        self.uidlist = UidList(disk, directory, root)
+        self.follow = follow
+        self.uidlist = UidList(disk, directory, root, follow)
         self.keywords = Keywords(disk, directory)
         self._new_validity = new_validity
+        self._root = root
+        self._inode = _inode(directory)
+        self._guid: str | None = None
         self._names: dict[str, str] | None = None
         self._compared = False
         self._signature: Signature | None = None
+        self._latest: tuple[dict[str, str], Signature] | None = None
 
     def guid(self) -> str:
         """Return the folder's name for life, making the list if there is none."""
-        header = self.uidlist.header or self.uidlist.read_header()
+        header = self.uidlist.header if self.uidlist.is_current() else self.uidlist.read_header()
         if header is None or not header.guid:
             with self.uidlist.lock():
                 self._read_list()
             header = self.uidlist.header
         assert header is not None
+        if self._guid not in (None, header.guid):  # another one, made in its place
+            self.forget()
+        self._guid = header.guid
         return header.guid
+
+    def is_in_place(self) -> bool:
+        """Whether the directory is where it was."""
+        return _inode(self.directory) == self._inode
+
+    def move_to(self, directory: str) -> None:
+        """Note that the directory has another name."""
+        self.directory = directory
+        self.uidlist.move_to(directory)
+        self.keywords.move_to(directory)
 
     def _read_list(self) -> dict[str, Entry]:
         entries = self.uidlist.read()
         if self.uidlist.header is None:
             self.uidlist.create(self._new_validity())
+        bring_in(self, self._root, entries)
         return entries
 
     # ------------------------------------------------------------ what is there
@@ -76,26 +102,18 @@ class MaildirFolder:
         """Return the path of a file by its name with ``cur/`` or ``new/``."""
         return f"{self.directory}/{name}"
 
-    def listing(self) -> dict[str, str]:
-        """Return the files' names by their bases.  A file on its way from ``new`` to ``cur`` is seen in one of them."""
-        found: dict[str, str] = {}
-        for subdirectory in ("new", "cur"):
-            with os.scandir(f"{self.directory}/{subdirectory}") as entries:
-                for entry in entries:
-                    if is_message(entry.name) and entry.is_file(follow_symlinks=False):
-                        found[base_of(entry.name)] = f"{subdirectory}/{entry.name}"
-        return found
+    def listing(self) -> Names:
+        """Return the files' names by their bases."""
+        return listing.listing(self.directory)
 
-    def _stable_listing(self) -> tuple[dict[str, str], Signature]:
-        before = Signature.of(self.directory)
-        listing = self.listing()
-        for _ in range(LISTINGS):
-            after = Signature.of(self.directory)
-            if after.is_same(before):
-                break
-            # What one reading missed the other has; what is truly gone the next survey finds.
-            before, listing = after, {**listing, **self.listing()}
-        return listing, before
+    def _find(self, base: str) -> str | None:
+        """Return the name a message has now; None if it is gone."""
+        if self._latest is None or not self._latest[1].is_settled() or not self._is_still(self._latest[1]):
+            self._latest = listing.sought(self.directory, (base,))
+        return self._latest[0].get(base)
+
+    def _is_still(self, signature: Signature) -> bool:
+        return signature.is_same(Signature.of(self.directory))
 
     def reach(self, base: str, act: Callable[[str], T]) -> T:
         """
@@ -112,7 +130,7 @@ class MaildirFolder:
             if name is not None:
                 with suppress(FileNotFoundError):
                     return act(name)
-            name = self.listing().get(base)
+            name = self._find(base)
             if name is None:
                 break
         raise KeyError(base)
@@ -123,9 +141,10 @@ class MaildirFolder:
 
     def open(self, base: str) -> Octets:
         """Open a message.  Raises `KeyError` if it is gone."""
-        return self.reach(base, self._open)
+        return self.reach(base, self.open_file)
 
-    def _open(self, name: str) -> Octets:
+    def open_file(self, name: str) -> Octets:
+        """Open a file by its name with ``cur/`` or ``new/``.  Raises `FileNotFoundError`."""
         descriptor = open_message(self.path(name))
         size = os.fstat(descriptor).st_size
         # Both sizes the same, and true: every line ends with CRLF, or came to us without.
@@ -137,11 +156,7 @@ class MaildirFolder:
         """Whether files may have come, gone or changed names since the last survey, or since `cursor`."""
         if self._signature is None:
             self._signature = Signature.parse(cursor)
-        return (
-            self._signature is None
-            or not self._signature.is_same(Signature.of(self.directory))
-            or (self._signature.may_hide_changes())
-        )
+        return self._signature is None or not self._is_still(self._signature) or self._signature.may_hide_changes()
 
     def cursor(self, cursor: str | None) -> str | None:
         """Return what to remember for the next survey."""
@@ -149,63 +164,93 @@ class MaildirFolder:
 
     def forget(self) -> None:
         """Read everything anew the next time."""
-        self._signature = self._names = self.uidlist.header = None
+        self._signature = self._names = self._latest = self.uidlist.header = None
 
     def survey(self, known: Known) -> Survey:
         """Compare the folder with what the index has, and give UIDs to new files."""
         with self.uidlist.lock():
+            if self.keywords.refresh():
+                self._compared = False
             entries = None if self.uidlist.is_current() else self._read_list()
             header = self.uidlist.header
             assert header is not None
             if header.uid_validity != known.uid_validity:
                 known = Known(header.uid_validity, (), (), ())
                 entries = self._read_list() if entries is None else entries
-            if self.keywords.refresh():
-                self._compared = False
-            listing, signature = self._stable_listing()
+            if entries is None and (arrived := self._arrived()) is not None:
+                return self._surveyed(known, *arrived, {}, [])
+            found, signature = listing.sought(self.directory, known.keys)
             moved = _renumbered(known, entries) if entries is not None else set()
             expected = set(known.keys) - moved
-            new = [base for base in listing if base not in expected]
-            if new and entries is None:
-                entries = self._read_list()
-            fresh = self._number(new, listing, entries or {})
-            changed = self._reflagged(known, listing)
-            self._compact(listing)
-        self._names, self._signature, self._compared = listing, signature, True
-        gone = [base for base in known.keys if base not in listing or base in moved]
+            new = {base: name for base, name in found.items() if base not in expected}
+            changed = self._reflagged(known, found)
+            gone = [base for base in known.keys if base not in found or base in moved]
+            self._names, self._compared = found, True
+            return self._surveyed(known, new, signature, changed, gone, entries)
+
+    def _arrived(self) -> tuple[dict[str, str], Signature] | None:
+        """
+        Return the new files and a signature if nothing else has happened than that files came into ``new/``.
+
+        None where that cannot be told, and all has to be compared.  So mail dropped into a large folder costs little.
+        """
+        names, before, now = self._names, self._signature, Signature.of(self.directory)
+        if names is None or before is None or not self._compared:
+            return None
+        if now.cur != before.cur or before.looked <= before.cur / 1e9 + GRAIN:
+            return None
+        there = listing.listed(self.directory, "new")
+        if any(name != there.get(base) for base, name in names.items() if name.startswith("new/")):
+            return None
+        return {base: name for base, name in there.items() if base not in names}, now
+
+    def _surveyed(
+        self,
+        known: Known,
+        new: Mapping[str, str],
+        signature: Signature,
+        changed: Mapping[str, Flags],
+        gone: Sequence[str],
+        entries: Mapping[str, Entry] | None = None,
+    ) -> Survey:
+        """Number new files, and remember what there is."""
+        header, names = self.uidlist.header, self._names
+        assert header is not None
+        assert names is not None
+        dates, given = self._number(new, entries if entries is not None or not new else self.uidlist.find(new))
+        names.update(new)
+        self._compact(names)
+        self._signature, self._latest = signature, None
+        fresh = [self._numbered(base, name, dates[base], given[base]) for base, name in new.items() if base in dates]
+        fresh.sort(key=lambda message: message.uid or 0)
         return Survey(header.uid_validity, header.uid_next, fresh, changed, gone, str(signature))
 
-    def _number(self, bases: Iterable[str], listing: Mapping[str, str], entries: Mapping[str, Entry]) -> list[Numbered]:
-        items = sorted(
-            filter(None, (self._item(base, listing[base]) for base in bases)), key=lambda i: (i.received, i.key)
-        )
-        listed = [item for item in items if item.key in entries]
-        new = [item for item in items if item.key not in entries]
-        uids = self.uidlist.append([(item.key, {}) for item in new]) if new else []
-        numbered = [_numbered(item, entries[item.key].uid, entries[item.key].notes) for item in listed]
-        numbered += [_numbered(item, uid, {}) for item, uid in zip(new, uids, strict=True)]
-        return sorted(numbered, key=lambda message: message.uid or 0)
+    def _number(
+        self, new: Mapping[str, str], entries: Mapping[str, Entry] | None
+    ) -> tuple[dict[str, int], dict[str, Entry]]:
+        """Give UIDs to new files in the order of their dates, and return the dates and lines of all that are there."""
+        listed = {base: entry for base in new if (entry := (entries or {}).get(base)) is not None}
+        dates = {base: date for base, name in new.items() if (date := self._date(name)) is not None}
+        unlisted = sorted((date, base) for base, date in dates.items() if base not in listed)
+        uids = self.uidlist.append([(base, {}) for _, base in unlisted]) if unlisted else []
+        given = {base: Entry(uid) for (_, base), uid in zip(unlisted, uids, strict=True)}
+        return dates, {**listed, **given}
 
-    def _item(self, base: str, name: str) -> Item | None:
-        """Return what a new file is; None, and a line in the log, if it cannot be read."""
+    def _date(self, name: str) -> int | None:
         try:
-            octets = self._open(name)
+            return int(os.stat(self.path(name), follow_symlinks=False).st_mtime)  # noqa: PTH116 -- one call
         except FileNotFoundError:
             return None
-        except OSError as error:
-            log.warn("{path} cannot be read and is left out: {error}", path=self.path(name), error=error)  # noqa: G010 -- of Twisted
-            return None
-        try:
-            received = int(os.stat(self.path(name), follow_symlinks=False).st_mtime)  # noqa: PTH116 -- one call
-        except FileNotFoundError:
-            return None
-        finally:
-            octets.close()
-        return Item(base, octets.size, received, self.keywords.flags(letters_of(name)))
 
-    def _reflagged(self, known: Known, listing: Mapping[str, str]) -> dict[str, Flags]:
+    def _numbered(self, base: str, name: str, date: int, entry: Entry) -> Numbered:
+        """Return a new message; its size is what the name says, as reading all would take too long."""
+        octets, with_crlf = claimed_sizes(base)
+        item = Item(base, with_crlf or octets or 0, date, self.keywords.flags(letters_of(name)))
+        return Numbered(item, entry.uid, email_id_of(entry.notes.get("G", base)), mark_of(base))
+
+    def _reflagged(self, known: Known, there: Mapping[str, str]) -> dict[str, Flags]:
         """Return the messages whose letters are not those of the flags the index has."""
-        suspects = set(listing.items())
+        suspects = set(there.items())
         if self._compared and self._names is not None:
             suspects -= set(self._names.items())
         if not suspects:
@@ -223,10 +268,14 @@ class MaildirFolder:
         """Return the letters for flags, and those of `letters` that we don't know."""
         return "".join(sorted(self.keywords.letters(flags) + self.keywords.strange(letters)))
 
-    def _compact(self, listing: Mapping[str, str]) -> None:
+    def _compact(self, names: Mapping[str, str]) -> None:
         """Drop the lines of messages that are gone, once there are more of them than of others."""
-        if self.uidlist.lines > 2 * len(listing) + 1000:
-            self.uidlist.replace({base: entry for base, entry in self.uidlist.read().items() if base in listing})
+        if self.uidlist.lines > 2 * len(names) + 1000:
+            entries = self.uidlist.read()
+            # A file that a listing missed would come back with another UID.
+            there, signature = listing.sought(self.directory, entries)
+            if signature.is_settled():
+                self.uidlist.replace({base: entry for base, entry in entries.items() if base in there})
 
     # ------------------------------------------------------------ changing
 
@@ -241,8 +290,10 @@ class MaildirFolder:
         admission.begin()
         try:
             self.disk.sync_all(admission.paths, [self.directory])
-        except OSError:
-            admission.roll_back()
+        except OSError as error:
+            raise admission.failed(error) from error
+        except BaseException:
+            admission.give_up()
             raise
         return admission.commit()
 
@@ -259,31 +310,47 @@ class MaildirFolder:
             self.keywords.learn(wanted)
 
     def set_flags(self, flags: Mapping[str, Flags]) -> None:
-        """Give messages exactly these flags, as far as names can say them."""
+        """
+        Give messages exactly these flags, as far as names can say them.
+
+        Raises `Outdated` where another program has changed the folder since the last survey: it may have changed flags.
+        """
         wanted = {flag for each in flags.values() for flag in each}
-        self.keywords.know()
-        if self.keywords.lacks(wanted):
-            with self.uidlist.lock():
-                self.learn(wanted)
-        ours = self.is_as_surveyed()
         names: dict[str, str] = {}
         touched: set[str] = set()
-        for base, each in flags.items():
-            with suppress(KeyError):
-                old, names[base] = self.reach(base, lambda name, each=each: self._reflag(name, each))  # type: ignore[misc] # mypy cannot infer a lambda with a default
-                touched |= {old[:3], names[base][:3]} if old != names[base] else set()
-        signature = Signature.of(self.directory) if ours else None
+        # Whoever reads the directory holds the lock: files with new names could be missed.
+        with self.uidlist.lock():
+            self.keywords.know()
+            self.learn(wanted)
+            ours = self.is_as_surveyed()
+            if self._signature is not None and not ours:
+                raise Outdated(self.directory)
+            for base, each in flags.items():
+                with suppress(KeyError):
+                    old, new, is_exact = self.reach(base, partial(self._reflag, base, each))
+                    touched |= {old[:3], new[:3]} if old != new else set()
+                    if is_exact:
+                        names[base] = new
+            signature = Signature.of(self.directory) if ours else None
         self._sync(touched)
         self.note(names, signature)
 
-    def _reflag(self, name: str, flags: Flags) -> tuple[str, str]:
-        letters = self._letters(flags, letters_of(name))
-        if name.startswith("new/") and not letters:
-            return name, name
-        new = "cur/" + with_letters(name[4:], letters)
+    def _reflag(self, base: str, flags: Flags, name: str) -> tuple[str, str, bool]:
+        """
+        Rename a file; returns the old name, the new one, and whether that says `flags` and no others.
+
+        Letters that another program has changed since our caller made up his mind stay as they are now.
+        """
+        there, known = letters_of(name), letters_of((self._names or {}).get(base, name))
+        before, letters = set(known), set(self._letters(flags, known))
+        after = "".join(sorted((set(there) - (before - letters)) | (letters - before)))
+        is_exact = after == "".join(sorted(letters))
+        if name.startswith("new/") and not after:
+            return name, name, is_exact
+        new = "cur/" + with_letters(name[4:], after)
         if new != name:
             self.disk.rename(self.path(name), self.path(new))
-        return name, new
+        return name, new, is_exact
 
     def drop(self, bases: Sequence[str], retention: Retention | None = None) -> None:
         """Remove messages, or move them away to where they are retained."""
@@ -323,7 +390,7 @@ class MaildirFolder:
 
     def is_as_surveyed(self) -> bool:
         """Whether nobody has touched the folder's files since the last survey or our own last change."""
-        return self._signature is not None and self._signature.is_same(Signature.of(self.directory))
+        return self._signature is not None and self._is_still(self._signature)
 
     def note(self, names: Mapping[str, str], signature: Signature | None) -> None:
         """Remember our own change, so that it does not look like another program's; None if others made some too."""
@@ -342,5 +409,8 @@ def _renumbered(known: Known, entries: Mapping[str, Entry]) -> set[str]:
     }
 
 
-def _numbered(item: Item, uid: int, notes: Mapping[str, str]) -> Numbered:
-    return Numbered(item, uid, email_id_of(notes.get("G", item.key)), mark_of(item.key))
+def _inode(directory: str) -> int | None:
+    try:
+        return os.stat(directory).st_ino  # noqa: PTH116 -- asked for each call
+    except FileNotFoundError:
+        return None

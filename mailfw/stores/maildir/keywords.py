@@ -13,7 +13,7 @@ from pathlib import Path
 from mailfw.disk import Disk
 from mailfw.mail.mailbox import Flags
 from mailfw.stores.maildir.names import FLAG_OF, LETTERS
-from mailfw.stores.maildir.signature import identity
+from mailfw.stores.maildir.signature import end_of_second, identity
 
 NAME = "dovecot-keywords"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -35,6 +35,10 @@ class Keywords:
         self._is_read = False
         self._by_letter: dict[str, str] = {}
         self._letters: dict[str, str] = {}
+
+    def move_to(self, directory: str) -> None:
+        """Note that the folder has another name."""
+        self._directory, self._path = directory, f"{directory}/{NAME}"
 
     def know(self) -> None:
         """Read the file unless that has been done: until then every letter is a strange one."""
@@ -75,7 +79,7 @@ class Keywords:
         text = "".join(f"{_ALPHABET.index(letter)} {keyword}\n" for letter, keyword in table)
         draft = f"{self._path}.{os.getpid()}.tmp"
         Path(draft).unlink(missing_ok=True)
-        self._disk.replace_file(self._path, text.encode(), draft, self._seen[2] if self._seen else 0)
+        self._disk.replace_file(self._path, text.encode(), draft, end_of_second(self._seen))
         self._disk.sync_directory(self._directory)
         self.refresh()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path as FilePath
 
 from twisted.logger import Logger
@@ -20,7 +21,7 @@ from mailfw.mail.mailbox import INBOX, CreateMailbox, DeleteMailbox, Folder, Mai
 from mailfw.stores.maildir import dotlock, layout, subscriptions
 from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.retention import Retention
-from mailfw.stores.maildir.uidlist import UidList
+from mailfw.stores.maildir.uidlist import UidList, listed_names
 from mailfw.stores.maildir.uidvalidity import next_uid_validity
 
 log = Logger()
@@ -46,7 +47,7 @@ class MaildirRoot:
         self.retention = Retention(disk, root)
         self._retains = retains
         # Messages are opened and folders looked at while others change: there must be one object for each.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._by_directory: dict[tuple[str, int], MaildirFolder] = {}
         self._by_key: dict[str, MaildirFolder] = {}
         self._paths: dict[str, Path] = {}
@@ -75,20 +76,16 @@ class MaildirRoot:
             self._make(f"{directory}/{name}")
 
     def _sweep(self) -> None:
-        for (directory, _), _ in self._find():
-            self._sweep_drafts(directory)
+        directories = [directory for (directory, _), _ in self._find()]
+        doomed = [draft for directory in directories for draft in _abandoned(directory)]
+        # A message with a date from long ago, whose admission was cut off when it had its UID, comes in yet.
+        listed = {name for directory in directories for name in listed_names(directory)} if doomed else set()
+        for draft in doomed:
+            if draft.name not in listed:
+                self.disk.unlink(str(draft))
         for entry in os.scandir(self.root):
             if entry.name.startswith(layout.ASIDE) and entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
-
-    def _sweep_drafts(self, directory: str) -> None:
-        """Remove what was never finished in a folder: messages, and control files with a process number."""
-        oldest = time.time() - ABANDONED
-        here = FilePath(directory)
-        drafts = [*here.glob("tmp/*"), *here.glob("dovecot-*.*[0-9]*"), *here.glob(f"{dotlock.DRAFT}*")]
-        for draft in drafts:
-            if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
-                self.disk.unlink(str(draft))
 
     def remove(self) -> None:
         """Destroy the maildir and all in it; at once for those who look, however long the emptying takes."""
@@ -104,16 +101,34 @@ class MaildirRoot:
         """Return every folder, giving a GUID to those that have none."""
         with self._lock:
             found = dict(self._find())
-            self._by_directory = {place: self._by_directory.get(place) or self._open(place[0]) for place in found}
+            self._by_directory = {place: self._at(place) for place in found}
             by_key: dict[str, MaildirFolder] = {}
             paths: dict[str, Path] = {}
             for place, folder in self._by_directory.items():
-                key = folder.guid()
-                if key in by_key:
-                    key = _give_new_guid(folder)
+                try:
+                    key = folder.guid()
+                    if key in by_key:
+                        key = _give_new_guid(folder)
+                except FileNotFoundError:
+                    if folder.is_in_place():
+                        raise
+                    continue  # another program has just renamed or removed it
                 by_key[key], paths[key] = folder, found[place]
             self._by_key, self._paths = by_key, paths
         return [Folder(key, path) for key, path in paths.items()]
+
+    def _at(self, place: tuple[str, int]) -> MaildirFolder:
+        """Return the folder in a place: the same as ever, even if it was somewhere else."""
+        directory, inode = place
+        if place in self._by_directory:
+            return self._by_directory[place]
+        for (_, known), folder in self._by_directory.items():
+            if known == inode:
+                folder.move_to(directory)
+                return folder
+        with suppress(FileNotFoundError):
+            self._fill(directory)
+        return MaildirFolder(self.disk, directory, self.new_validity, self.root, self.folders)
 
     def _find(self) -> Iterator[tuple[tuple[str, int], Path]]:
         """Yield each folder's directory, by name and inode, and what path it stands for."""
@@ -128,17 +143,13 @@ class MaildirRoot:
             elif FilePath(f"{entry.path}/cur").is_dir():
                 yield (entry.path, entry.inode()), path
 
-    def _open(self, directory: str) -> MaildirFolder:
-        self._fill(directory)
-        return MaildirFolder(self.disk, directory, self.new_validity, self.root)
-
     def new_validity(self) -> int:
         """Return a UIDVALIDITY that no folder here has had."""
         return next_uid_validity(self.disk, self.root)
 
     def folder(self, key: str) -> MaildirFolder:
-        """Return a folder by its key.  Raises `NoSuchMailbox`."""
-        if key not in self._by_key:
+        """Return a folder by its key, wherever it is by now.  Raises `NoSuchMailbox`."""
+        if key not in self._by_key or not self._by_key[key].is_in_place():
             self.folders()
         try:
             return self._by_key[key]
@@ -174,7 +185,11 @@ class MaildirRoot:
         self._fill(aside)
         self.disk.close(self.disk.create(f"{aside}/maildirfolder"))
         UidList(self.disk, aside).create(self.new_validity())
-        self.disk.rename(aside, directory)
+        try:
+            self.disk.rename(aside, directory)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise _taken(error, path)
         self.disk.sync_directory(self.root)
 
     def _vacant(self, path: Path) -> str:
@@ -196,9 +211,21 @@ class MaildirRoot:
         ]
         if not moves:
             raise NoSuchMailbox(f"there is no mailbox {'/'.join(path)}")
-        for old, new in moves:
-            self.disk.rename(old, new)
+        self._rename_all(moves, to)
         self.disk.sync_directory(self.root)
+
+    def _rename_all(self, moves: Sequence[tuple[str, str]], to: Path) -> None:
+        """Rename directories, all or none as far as that can be done: other programs may be quicker."""
+        done: list[tuple[str, str]] = []
+        for old, new in moves:
+            try:
+                self.disk.rename(old, new)
+            except OSError as error:
+                for before, after in reversed(done):
+                    with suppress(OSError):
+                        self.disk.rename(after, before)
+                raise _taken(error, to)
+            done.append((old, new))
 
     def _delete(self, path: Path) -> None:
         keys = [key for key, old in self._paths.items() if old == path]
@@ -208,10 +235,12 @@ class MaildirRoot:
             raise NoSuchMailbox(f"there is no mailbox {'/'.join(path)}")
         directory = self._by_key[keys[0]].directory
         if self._retains:
-            self.retention.keep_folder(directory)
+            with _gone_is_no_such_mailbox():
+                self.retention.keep_folder(directory)
             return
         aside = f"{self.root}/{layout.ASIDE}{secrets.token_hex(8)}"
-        self.disk.rename(directory, aside)
+        with _gone_is_no_such_mailbox():
+            self.disk.rename(directory, aside)
         self.disk.sync_directory(self.root)
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -224,6 +253,30 @@ class MaildirRoot:
     def subscribe(self, path: Path, subscribed: bool) -> None:
         """Add a path to the subscriptions, or take it out."""
         subscriptions.change(self.disk, self.root, path, subscribed)
+
+
+def _taken(error: OSError, path: Path) -> Exception:
+    """Return what a failed renaming of folders means where another program has been quicker."""
+    if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        return MailboxExists(f"there is a mailbox {'/'.join(path)} already")
+    return NoSuchMailbox("the mailbox is gone") if error.errno == errno.ENOENT else error
+
+
+@contextmanager
+def _gone_is_no_such_mailbox() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise NoSuchMailbox("the mailbox is gone")
+
+
+def _abandoned(directory: str) -> Iterator[FilePath]:
+    """Yield what was never finished in a folder: messages, and control files with a process number."""
+    oldest = time.time() - ABANDONED
+    here = FilePath(directory)
+    for draft in (*here.glob("tmp/*"), *here.glob("dovecot-*.*[0-9]*"), *here.glob(f"{dotlock.DRAFT}*")):
+        if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
+            yield draft
 
 
 def _give_new_guid(folder: MaildirFolder) -> str:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 #: change has to look again (1 s is the tick of ext3 and of Dovecot's MAILDIR_SYNC_SECS).
 TICK = 1.0
 
+#: By how much the dates of a local file system may lag behind the clock: two ticks of the slowest kernel (100 Hz).
+GRAIN = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -51,6 +54,10 @@ class Signature:
         changed = max(self.new, self.cur) / 1e9
         return self.looked < changed + TICK < time.time()
 
+    def is_settled(self) -> bool:
+        """Whether the last change was so long before the look that every one after it shows."""
+        return self.looked > max(self.new, self.cur) / 1e9 + GRAIN
+
 
 def is_stale_at(directory: str, cursor: str | None) -> bool:
     """Whether a folder may have changed since a cursor was taken.  Blocks; raises `FileNotFoundError`."""
@@ -73,3 +80,8 @@ def identity(path: str) -> Identity | None:
 def identity_of(status: os.stat_result) -> Identity:
     """Return what `identity` would, from a look that was taken."""
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def end_of_second(file: Identity | None) -> int:
+    """Return the last nanosecond of the second in which a file was modified: Dovecot compares the dates in seconds."""
+    return (file[2] // 1_000_000_000 + 1) * 1_000_000_000 - 1 if file is not None else 0

@@ -26,35 +26,55 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any, ParamSpec, TypeVar
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from mailfw.disk import Disk, full_is_no_space
 from mailfw.interfaces import IContent, IMessageSource
 from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
-from mailfw.mail.failure import NoSuchAccount, StoreRefusal
+from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox, StoreRefusal
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.retained import Retained
 from mailfw.mail.summary import Summariser, Summary
-from mailfw.stores.index.ledger import IDepositor, ILedgerSource, Known, Numbered, Outdated, Parcel, Staged, Survey
+from mailfw.optional import IUniqueIds
+from mailfw.stores.index.ledger import (
+    Expected,
+    IDepositor,
+    ILedgerSource,
+    Intent,
+    Known,
+    Numbered,
+    Outdated,
+    Parcel,
+    SourceBusy,
+    Staged,
+    Survey,
+)
 from mailfw.stores.index.retention import IRetainingSource
 from mailfw.stores.inotify import is_remote
 from mailfw.stores.kept import KeptContent
-from mailfw.stores.maildir.content import CHUNK, SMALL, FileContent, Octets
+from mailfw.stores.maildir.content import CHUNK, FileContent, Octets, read_if_small
 from mailfw.stores.maildir.depositor import Depositor, draft_of
+from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.names import NameMaker, email_id_of
+from mailfw.stores.maildir.numbering import renumber
 from mailfw.stores.maildir.retention import forget_all
 from mailfw.stores.maildir.root import MaildirRoot
 from mailfw.stores.maildir.signature import is_stale_at
 from mailfw.stores.maildir.staging import Draft
-from mailfw.stores.maildir.transfer import transfer
+from mailfw.stores.maildir.transfer import name_of_copy, transfer
+from mailfw.stores.maildir.undoing import undo
+from mailfw.stores.maildir.unique_ids import read_unique_ids
 from mailfw.stores.places import account_directory
 from mailfw.stores.threads import Threads
 
+log = Logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -64,17 +84,22 @@ REMEMBERED = 256
 #: Folders whose directories are remembered, which is less.
 WATCHED = 20_000
 
+#: How often something is tried again in a folder that other programs rename.
+MOVES = 5
+
 #: Files that are removed, or accounts that are looked at, in one visit to a thread.
 FORGOTTEN = 500
 
 
-@implementer(ILedgerSource, IMessageSource, IRetainingSource)
+@implementer(ILedgerSource, IMessageSource, IRetainingSource, IUniqueIds)
 class MaildirSource:
     """
     Keeps each account ``local@domain`` in the maildir ``root/domain/local``.
 
     What is dropped can come back if it `retains`.  All work on the disk is done in `threads`, which the caller closes.
     """
+
+    notes_intents = True
 
     def __init__(self, root: FilePath, threads: Threads, disk: Disk | None = None, retains: bool = False) -> None:
         self._root = root
@@ -148,7 +173,7 @@ class MaildirSource:
     async def survey(self, account: str, folder: str, known: Known, cursor: str | None) -> Survey:
         """Compare a folder with what is known of it."""
         maildir = self._account(account)
-        return await self._run(lambda: maildir.folder(folder).survey(known))
+        return await self._run(_within, maildir, folder, lambda found: found.survey(known))
 
     async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
         """Say of each folder whether its directories have changed."""
@@ -197,6 +222,10 @@ class MaildirSource:
         """Summarise messages."""
         maildir = self._account(account)
         return await self._run(lambda: [_summary(maildir, folder, key) for key in keys])
+
+    async def unique_ids(self, account: str) -> Mapping[int, str]:
+        """Return what the UID list of the inbox says."""
+        return await self._run(read_unique_ids, self._account(account).root)
 
     # ------------------------------------------------------------ keeping
 
@@ -252,25 +281,54 @@ class MaildirSource:
             raise placed
         return placed
 
+    async def renumber(self, account: str, folder: str, uid_validity: int | None, uid_next: int) -> int | None:
+        """Write the numbers to the folder's list, and see to it that no other folder gets the same UIDVALIDITY."""
+        return await self._run(renumber, self._account(account), folder, uid_validity, uid_next)
+
     async def transfer(
-        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
+        self,
+        account: str,
+        folder: str,
+        messages: Sequence[tuple[str, Flags, str, int]],
+        to: str,
+        move: bool,
+        landing: Sequence[str] | None,
     ) -> list[tuple[str, int | None] | None]:
         """Link or rename files into another folder."""
         maildir = self._account(account)
-        return await self._run(
-            lambda: transfer(maildir.folder(folder), messages, maildir.folder(to), move, self._make_name)
-        )
+        names = landing if landing is not None else self.foresee(account, [key for key, *_ in messages])
+        return await self._run(lambda: transfer(maildir.folder(folder), messages, maildir.folder(to), move, names))
+
+    def foresee(self, account: str, keys: Sequence[str]) -> Sequence[str]:
+        """Return new names."""
+        return [name_of_copy(self._make_name(), key) for key in keys]
+
+    def expect(self, account: str, staged: Staged) -> Expected | None:
+        """Return the name that a message has already."""
+        return self._depositor.expect(account, staged)
+
+    async def settle(self, account: str, intent: Intent, known: Known) -> list[str | None]:
+        """Undo what was begun: whatever was moved is back where it was."""
+        maildir = self._account(account)
+
+        def settle() -> None:
+            with suppress(NoSuchMailbox):
+                source = maildir.folder(intent.folder) if intent.folder is not None and intent.move else None
+                undo(maildir.folder(intent.to), intent.messages, source)
+
+        await self._run(settle)
+        return [None] * len(intent.messages)
 
     async def set_flags(self, account: str, folder: str, flags: Mapping[str, Flags]) -> None:
         """Give messages exactly these flags."""
         maildir = self._account(account)
-        await self._run(lambda: maildir.folder(folder).set_flags(flags))
+        await self._run(_within, maildir, folder, lambda found: found.set_flags(flags))
 
     async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
         """Remove messages, so that they can come back if that is wanted."""
         maildir = self._account(account)
         retention = maildir.retention if self._retains else None
-        await self._run(lambda: maildir.folder(folder).drop(keys, retention))
+        await self._run(_within, maildir, folder, lambda found: found.drop(keys, retention))
 
     # ------------------------------------------------------------ what was dropped
 
@@ -287,8 +345,10 @@ class MaildirSource:
         maildir = self._account(account)
 
         def restore() -> int:
-            arrivals = maildir.retention.arrivals(ids, self._names)
-            return len(maildir.folder(folder).admit(arrivals)) if arrivals else 0
+            arrivals, found = maildir.retention.arrivals(ids, self._names), maildir.folder(folder)
+            uids = found.admit(arrivals) if arrivals else []
+            found.forget()  # the index has to hear of them by a survey
+            return len(uids)
 
         return await self._run(restore)
 
@@ -335,6 +395,18 @@ def _guarded(work: Callable[[], T]) -> T:
         return work()
 
 
+def _within(maildir: MaildirRoot, folder: str, work: Callable[[MaildirFolder], T]) -> T:
+    """Do something that can be done again in a folder, wherever it moves meanwhile.  Raises `NoSuchMailbox`."""
+    for _ in range(MOVES):
+        found = maildir.folder(folder)
+        try:
+            return work(found)
+        except FileNotFoundError:
+            if found.is_in_place():
+                raise
+    raise SourceBusy(folder)
+
+
 def _existing(maildir: MaildirRoot) -> MaildirRoot:
     if not maildir.exists():
         raise NoSuchAccount("no such account")
@@ -348,13 +420,7 @@ def _write_all(draft: Draft, read_now: BlockingRead, size: int, received: int) -
 
 
 def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:
-    octets = maildir.folder(folder).open(key)
-    if octets.size > SMALL:
-        return octets
-    try:
-        return octets.read(0, octets.size)
-    finally:
-        octets.close()
+    return read_if_small(maildir.folder(folder).open(key))
 
 
 def _all_opened(maildir: MaildirRoot, folder: str, keys: Sequence[str]) -> list[Octets | bytes | None]:
@@ -369,8 +435,11 @@ def _all_opened(maildir: MaildirRoot, folder: str, keys: Sequence[str]) -> list[
 
 def _summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:
     try:
-        octets = maildir.folder(folder).open(key)
-    except (KeyError, PermissionError):
+        octets = _within(maildir, folder, lambda found: found.open(key))
+    except KeyError:
+        return None
+    except PermissionError as error:
+        log.warn("a message cannot be read and is left out: {error}", error=error)  # noqa: G010 -- of Twisted
         return None
     summariser = Summariser()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -23,34 +23,44 @@ def transfer(
     messages: Sequence[tuple[str, Flags, str, int]],
     target: MaildirFolder,
     move: bool,
-    make_name: Callable[[], str],
+    names: Sequence[str],
 ) -> list[Landed]:
     """
     Bring messages (base, flags, email id, date) from one folder to another, all or none of those that are there.
 
     A message gets a new name even if it moves, since it may come back, and a UID is not given twice.
     """
-    ours = source.is_as_surveyed()
-    arrivals = [_arrival(source, base, flags, email_id, move, make_name) for base, flags, email_id, _ in messages]
     try:
+        ours = source.is_as_surveyed()
+        arrivals = [
+            _arrival(source, base, flags, email_id, move, name)
+            for (base, flags, email_id, _), name in zip(messages, names, strict=True)
+        ]
         uids = iter(target.admit([arrival for arrival in arrivals if arrival is not None]))
     except KeyError:
         # It went between our asking and our taking it; the caller looks again.
+        raise Outdated(source.directory)
+    except FileNotFoundError:
+        if source.is_in_place() and target.is_in_place():
+            raise
         raise Outdated(source.directory)
     if move:
         source.released([base for base, *_ in messages], ours)
     return [(arrival.base, next(uids)) if arrival is not None else None for arrival in arrivals]
 
 
-def _arrival(
-    source: MaildirFolder, base: str, flags: Flags, email_id: str, move: bool, make_name: Callable[[], str]
-) -> Arrival | None:
+def name_of_copy(name: str, base: str) -> str:
+    """Return a new name with what the old one says of sizes."""
+    _, comma, sizes = base.partition(",")
+    return name + comma + sizes
+
+
+def _arrival(source: MaildirFolder, base: str, flags: Flags, email_id: str, move: bool, name: str) -> Arrival | None:
     with suppress(KeyError):
         source.reach(base, lambda name: os.stat(source.path(name), follow_symlinks=False))  # noqa: PTH116 -- one call
-        _, comma, sizes = base.partition(",")
         bring = partial(_move if move else _copy, source, base)
         undo = partial(_move_back, source, base) if move else source.disk.unlink
-        return Arrival(make_name() + comma + sizes, flags, bring, undo, {"G": email_id})
+        return Arrival(name, flags, bring, undo, {"G": email_id})
     return None
 
 

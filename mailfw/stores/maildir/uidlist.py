@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +21,14 @@ from mailfw.disk import Disk
 from mailfw.mail.mailbox import UID_LIMIT
 from mailfw.stores.maildir.dotlock import dotlock
 from mailfw.stores.maildir.names import base_of
-from mailfw.stores.maildir.signature import identity, identity_of
+from mailfw.stores.maildir.signature import end_of_second, identity, identity_of
 
 NAME = "dovecot-uidlist"
 #: A list whose next UID is above this is given up for a new one, with a new UIDVALIDITY: `UID_LIMIT` is near.
 LAST_USABLE = UID_LIMIT - 2**20
+
+#: Messages that are looked for one by one, rather than reading all lines.
+FEW = 20
 
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
@@ -83,15 +86,28 @@ def format_line(base: str, entry: Entry) -> str:
     return " ".join([str(entry.uid), *(letter + value for letter, value in entry.notes.items()), f":{base}"]) + "\n"
 
 
+def listed_names(directory: str) -> set[str]:
+    """Return what the files that a folder's list names were called while they were drafts.  Blocks."""
+    try:
+        text = Path(f"{directory}/{NAME}").read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return set()
+    return {line.partition(" :")[2].partition(",")[0] for line in text.split("\n")[1:]}
+
+
 class UidList:
     """
-    One folder's list.  Blocks; everything but `read_header` is called with `lock` held.
+    One folder's list.  Blocks; everything but `read_header` is called with `lock` held.  `follow` looks where the
+    folder is that has another name by now, and calls `move_to`.
 
     Keeps the header and the file's identity in memory, not the lines: those the index has.
     """
 
-    def __init__(self, disk: Disk, directory: str, drafts: str | None = None) -> None:
+    def __init__(
+        self, disk: Disk, directory: str, drafts: str | None = None, follow: Callable[[], object] | None = None
+    ) -> None:
         self._disk = disk
+        self._follow = follow
         self._directory = directory
         self._drafts = drafts
         self._path = f"{directory}/{NAME}"
@@ -101,8 +117,17 @@ class UidList:
         self.lines = 0
 
     def lock(self, patience: float | None = None) -> AbstractContextManager[None]:
-        """Return the lock of the list, to be held while UIDs are given."""
-        return dotlock(self._disk, f"{self._path}.lock", patience, self._drafts)
+        """Return the lock of the list, to be held while UIDs are given and while files get other names."""
+        return dotlock(self._disk, f"{self._path}.lock", patience, self._drafts, self._moved_lock)
+
+    def _moved_lock(self) -> str:
+        if self._follow is not None:
+            self._follow()
+        return f"{self._path}.lock"
+
+    def move_to(self, directory: str) -> None:
+        """Note that the folder has another name."""
+        self._directory, self._path = directory, f"{directory}/{NAME}"
 
     def is_current(self) -> bool:
         """Whether nobody else has written to the file since we read or wrote it."""
@@ -138,6 +163,14 @@ class UidList:
             self.replace(entries)
         return entries
 
+    def find(self, bases: Collection[str]) -> dict[str, Entry]:
+        """Return the lines of these messages, in a list that is current; that new ones have none costs little."""
+        if len(bases) <= FEW:
+            octets = Path(self._path).read_bytes()
+            if not any(b":" + base.encode("utf-8", "surrogateescape") in octets for base in bases):
+                return {}
+        return self.read()
+
     def create(self, uid_validity: int) -> None:
         """Begin a new list for a folder without one, or with one that cannot be read."""
         self.header = Header(uid_validity, 1, secrets.token_hex(16))
@@ -158,14 +191,22 @@ class UidList:
             raise
         return uids
 
-    def add(self, messages: Sequence[tuple[str, Mapping[str, str]]]) -> list[int]:
-        """Give UIDs to messages, in order; whoever asks syncs the file, and tells nobody of them before."""
+    def add(
+        self, messages: Sequence[tuple[str, Mapping[str, str]]], wishes: Sequence[int | None] | None = None
+    ) -> list[int]:
+        """
+        Give UIDs to messages, in order, those of `wishes` where they are some; they ascend from the next one on.
+
+        Whoever asks syncs the file, and tells nobody of them before.
+        """
         assert self.header is not None
-        first = self.header.uid_next
-        uids = list(range(first, first + len(messages)))
+        following, uids = self.header.uid_next, []
+        for wish in wishes or [None] * len(messages):
+            uids.append(following if wish is None else wish)
+            following = uids[-1] + 1
         lines = [format_line(base, Entry(uid, notes)) for uid, (base, notes) in zip(uids, messages, strict=True)]
         self._write("".join(lines).encode("utf-8", "surrogateescape"))
-        self.header.uid_next = first + len(messages)
+        self.header.uid_next = following
         self.lines += len(messages)
         return uids
 
@@ -193,6 +234,14 @@ class UidList:
         finally:
             self._disk.close(descriptor)
 
+    def renumber(self, uid_validity: int, uid_next: int) -> None:
+        """Give the folder another UIDVALIDITY, and the next UID; what is in it keeps its UIDs."""
+        entries = self.read()
+        assert self.header is not None
+        self.header.uid_validity = uid_validity
+        self.header.uid_next = max(uid_next, self.header.uid_next)
+        self.replace(entries)
+
     def replace(self, entries: Mapping[str, Entry]) -> None:
         """Write the file anew with these lines."""
         assert self.header is not None
@@ -203,7 +252,7 @@ class UidList:
         draft = f"{self._path}.{os.getpid()}.tmp"
         Path(draft).unlink(missing_ok=True)
         octets = text.encode("utf-8", "surrogateescape")
-        self._disk.replace_file(self._path, octets, draft, before[2] if before else 0)
+        self._disk.replace_file(self._path, octets, draft, end_of_second(before))
         self._disk.sync_directory(self._directory)
         self._seen = identity(self._path)
         self.lines = len(ordered)

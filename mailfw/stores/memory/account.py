@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from twisted.logger import Logger
 
+from mailfw.mail.conversation import join, lonely_thread, split, thread_id
 from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
 from mailfw.mail.mailbox import (
     FIRST_MAILBOXES,
@@ -46,6 +48,7 @@ class Account:
         self._make_validity = make_validity
         self.octets = self.messages = 0
         self.retention = Retention()
+        self._threads: dict[bytes, bytes] = {}
         self._retains = retains
         for path, role in ((INBOX, None), *FIRST_MAILBOXES):
             self._create(path, role)
@@ -73,11 +76,24 @@ class Account:
         """Return the mailbox at a path."""
         return self._paths.get(path)
 
-    def add(self, mailbox: Mailbox, letter: Letter, flags: Flags, modseq: int, token: str | None = None) -> Message:
+    def threaded(self, letter: Letter) -> Letter:
+        """Return a new letter with the thread that it belongs to."""
+        thread, _ = join(self._threads, split(letter.summary.keys), lonely_thread(letter.email_id))
+        return replace(letter, thread_id=thread_id(thread))
+
+    def add(
+        self,
+        mailbox: Mailbox,
+        letter: Letter,
+        flags: Flags,
+        modseq: int,
+        token: str | None = None,
+        uid: int | None = None,
+    ) -> Message:
         """Put a letter at the end of a mailbox."""
         self.octets += len(letter.octets)
         self.messages += 1
-        return mailbox.add(letter, flags, modseq, token)
+        return mailbox.add(letter, flags, modseq, token, uid)
 
     def remove(self, mailbox: Mailbox, messages: Sequence[Message], modseq: int) -> None:
         """Take messages out of a mailbox."""
@@ -111,6 +127,9 @@ class Account:
         if path in self._paths:
             raise MailboxExists("There is a mailbox of this name already.")
         mailbox = Mailbox(path, role, self._make_validity(), self.next_modseq())
+        above = [place for place in self._paths if path[: len(place)] == place]
+        if above:
+            mailbox.access = dict(self._paths[max(above, key=len)].access)
         self._paths[path] = self.mailboxes[mailbox.id] = mailbox
         return mailbox
 
@@ -161,11 +180,15 @@ class Account:
     def notify(self, changed: Iterable[Mailbox]) -> None:
         """Tell everybody who watches; what is told of can be seen already."""
         for mailbox in changed:
-            for notice in list(self._watchers.values()):
-                try:
-                    notice(mailbox.id, self.modseq)
-                except Exception:
-                    log.failure("A watcher of mailbox {mailbox} failed", mailbox=mailbox.id)
+            self.tell(mailbox.id)
+
+    def tell(self, mailbox_id: str) -> None:
+        """Tell everybody who watches of one mailbox, or of `SHARES`."""
+        for notice in list(self._watchers.values()):
+            try:
+                notice(mailbox_id, self.modseq)
+            except Exception:
+                log.failure("A watcher of mailbox {mailbox} failed", mailbox=mailbox_id)
 
 
 def check_path(path: Path) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from mailfw.mail.mailbox import DELETED, SEEN, Flags, MailboxInfo, Path, Role, Row, Snapshot, Want
+from mailfw.mail.personal import Mark, merged
+from mailfw.mail.rights import Rights, rights_of
 from mailfw.mail.summary import Summary
+from mailfw.mail.terms import Terms
 
 #: A log shorter than this is not worth shortening.
 SHORT_LOG = 1000
@@ -16,12 +19,14 @@ SHORT_LOG = 1000
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What never changes of a message, shared by all its copies."""
+    """What never changes of a message, shared by all its copies; without `terms` it is not found by its text."""
 
     email_id: str
     octets: bytes
     summary: Summary
     received: int
+    terms: Terms | None = field(default=None, repr=False)
+    thread_id: str = ""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,10 @@ class Message:
             summary.parts if Want.PARTS in want else None,
             summary.fields if Want.FIELDS in want else None,
             summary.sent if Want.SENT in want else None,
+            summary.preview if Want.PREVIEW in want else None,
+            summary.sort if Want.SORT in want else None,
+            letter.thread_id if Want.THREAD in want else None,
+            summary.ids if Want.THREAD in want else None,
         )
 
 
@@ -89,6 +98,36 @@ class ChangeLog:
         self._limit = max(SHORT_LOG, 2 * len(ordered))
 
 
+class Reader:
+    """What one of those who share a mailbox has seen of it: his marks by UID, and when they changed."""
+
+    def __init__(self) -> None:
+        self.marks: dict[int, Mark] = {}
+        self.log = ChangeLog()
+        #: How many messages he has seen.
+        self.seen = 0
+
+    def has_seen(self, uid: int) -> bool:
+        """Whether he has seen a message."""
+        return uid in self.marks and self.marks[uid].seen
+
+    def modseq(self, message: Message) -> int:
+        """Return when a message last changed for him."""
+        mark = self.marks.get(message.uid)
+        return max(message.modseq, mark.modseq) if mark is not None else message.modseq
+
+    def mark(self, uid: int, seen: bool, modseq: int) -> None:
+        """Note that he has seen a message, or no longer."""
+        self.seen += seen - self.has_seen(uid)
+        self.marks[uid] = Mark(uid, modseq, seen)
+        self.log.note(uid, modseq)
+
+    def drop(self, uid: int) -> None:
+        """Forget a message that is gone."""
+        self.seen -= self.has_seen(uid)
+        self.marks.pop(uid, None)
+
+
 class Mailbox:
     """
     A mailbox of an account.  Whoever changes it brings the account's next modification sequence.
@@ -110,16 +149,21 @@ class Mailbox:
         self._unseen = 0
         self._deleted: set[int] = set()
         self._log = ChangeLog()
+        #: Who else may do what, and what those have seen.
+        self.access: dict[str, Rights] = {}
+        self.readers: dict[str, Reader] = {}
 
     def find(self, uids: Iterable[int]) -> list[Message]:
         """Return those of the messages that are here, in the order asked for."""
         messages = self.messages
         return [messages[uid] for uid in uids if uid in messages]
 
-    def add(self, letter: Letter, flags: Flags, modseq: int, token: str | None = None) -> Message:
-        """Put a letter at the end, with the next UID."""
-        message = Message(self.uid_next, modseq, flags, letter, token)
-        self.uid_next += 1
+    def add(
+        self, letter: Letter, flags: Flags, modseq: int, token: str | None = None, uid: int | None = None
+    ) -> Message:
+        """Put a letter at the end, with the next UID or a higher one."""
+        message = Message(self.uid_next if uid is None else uid, modseq, flags, letter, token)
+        self.uid_next = message.uid + 1
         self.messages[message.uid] = message
         if token is not None:
             self.tokens[token] = message
@@ -127,6 +171,10 @@ class Mailbox:
         self._count(message)
         self._note(message.uid, modseq)
         return message
+
+    def renumber(self, uid_validity: int, uid_next: int, modseq: int) -> None:
+        """Give the mailbox another UIDVALIDITY and next UID."""
+        self.uid_validity, self.uid_next, self.modseq = uid_validity, uid_next, modseq
 
     def set_flags(self, message: Message, flags: Flags, modseq: int) -> None:
         """Give a message exactly these flags."""
@@ -142,6 +190,8 @@ class Mailbox:
             del self.tokens[message.token]
         self.size -= len(message.letter.octets)
         self._discount(message)
+        for reader in self.readers.values():
+            reader.drop(message.uid)
         self._note(message.uid, modseq)
 
     def with_deleted(self, uids: Sequence[int] | None) -> list[Message]:
@@ -180,6 +230,43 @@ class Mailbox:
             array("I", [message.uid for message in changed]),
             array("Q", [message.modseq for message in changed]),
             [message.flags for message in changed],
+            [uid for uid in touched if uid not in self.messages],
+        )
+
+    # ------------------------------------------------------------ as another user sees it
+
+    def reader(self, user: str) -> Reader:
+        """Return what a user has seen."""
+        return self.readers.get(user) or Reader()
+
+    def mark(self, user: str, uid: int, seen: bool, modseq: int) -> None:
+        """Note that a user has seen a message, or no longer."""
+        self.readers.setdefault(user, Reader()).mark(uid, seen, modseq)
+        self.modseq = modseq
+
+    def copy_marks(self, pairs: Iterable[tuple[int, int]], to: Mailbox, modseq: int) -> None:
+        """Let those who have seen messages have seen their copies, where they may find them."""
+        for user, reader in list(self.readers.items()) if to.access else ():
+            for old, new in pairs:
+                if old in reader.marks:
+                    to.mark(user, new, reader.marks[old].seen, modseq)
+
+    def info_for(self, user: str) -> MailboxInfo:
+        """Return the mailbox as it is now for a user."""
+        unseen = len(self.messages) - self.reader(user).seen
+        return replace(self.info(False), unseen=unseen, rights=rights_of(self.access, user))
+
+    def snapshot_for(self, user: str, since: int) -> Snapshot:
+        """Return what changed for a user after `since`."""
+        reader = self.reader(user)
+        touched = self._log.since(since) if since else ()
+        asked = sorted({*touched, *reader.log.since(since)}) if since else self.messages
+        changed = self.find(asked)
+        return Snapshot(
+            self.info_for(user),
+            array("I", [message.uid for message in changed]),
+            array("Q", [reader.modseq(message) for message in changed]),
+            [merged(message.flags, reader.has_seen(message.uid)) for message in changed],
             [uid for uid in touched if uid not in self.messages],
         )
 

@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailfw.interfaces import IContent, IMailStore, IQuotas
-from mailfw.mail.failure import NoSuchAccount
+from mailfw.mail.failure import NoSuchAccount, NumberRefused
 from mailfw.mail.mailbox import (
     DELETED,
+    UID_LIMIT,
     Altered,
     Appended,
     Copied,
@@ -27,13 +28,17 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.mail.personal import Mark, check_change, combined, merged, parted
 from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits
 from mailfw.mail.retained import Retained
+from mailfw.mail.rights import EVERYBODY, AccessList, Rights, identifiers_of, rights_of
+from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.mail.summary import Summariser
-from mailfw.optional import IRetainedMail
+from mailfw.optional import SHARES, INumberedMail, IRetainedMail, ISearchedMail, ISharedMail
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory.account import Account
 from mailfw.stores.memory.mailbox import Letter, Mailbox
+from mailfw.stores.memory.search import search, take_terms
 
 #: How much of a message is read at once.
 PIECE = 2**16
@@ -45,18 +50,21 @@ BATCH = 500
 FORGOTTEN = 1000
 
 
-@implementer(IMailStore, IRetainedMail)
+@implementer(IMailStore, INumberedMail, IRetainedMail, ISharedMail)
 class MemoryStore:
     """
     Keeps mail until the process ends.
 
     `quotas` says what an account may hold, None that it may hold anything.  `retention` is for how many seconds
-    expunged mail can come back.
+    expunged mail can come back.  With `search` messages are found by their text without being read.
     """
 
-    def __init__(self, quotas: IQuotas | None = None, retention: float = 0) -> None:
+    def __init__(self, quotas: IQuotas | None = None, retention: float = 0, search: bool = True) -> None:
         self._quotas = quotas
         self._retains = retention > 0
+        self._makes_terms = search
+        if search:
+            alsoProvides(self, ISearchedMail)
         self._accounts: dict[str, Account] = {}
         self._letters = itertools.count(1)
         self._last_validity = 0
@@ -72,6 +80,8 @@ class MemoryStore:
         """Destroy the account and all its mail."""
         owner = self._account(account)
         del self._accounts[account]
+        for other in await self.shared_with(account):
+            await self.forget_user(other, account)
         gone, owner.mailboxes = owner.mailboxes, {}
         owner.next_modseq()
         owner.notify(gone.values())
@@ -127,24 +137,51 @@ class MemoryStore:
     # ------------------------------------------------------------ changing
 
     async def append(self, account: str, mailbox: str, messages: Sequence[NewMessage]) -> list[Appended]:
-        """Add messages, all or none: they are read first, and added when nothing can fail any more."""
+        """Add messages, all or none."""
+        return await self._append(account, mailbox, messages, None)
+
+    async def append_numbered(
+        self, account: str, mailbox: str, messages: Sequence[NewMessage], uids: Sequence[int]
+    ) -> list[Appended]:
+        """Add messages under UIDs that they bring along."""
+        return await self._append(account, mailbox, messages, uids)
+
+    async def _append(
+        self, account: str, mailbox: str, messages: Sequence[NewMessage], uids: Sequence[int] | None
+    ) -> list[Appended]:
+        """Add messages: they are read first, and added when nothing can fail any more."""
         self._find(account, mailbox)
         letters = [await self._read(new) for new in messages]
         limits = await self._limits(account)
         owner, box = self._find(account, mailbox)  # it may have been deleted while we read
-        new_ones = [letter for new, letter in zip(messages, letters, strict=True) if new.token not in box.tokens]
-        _check_room(owner, limits, new_ones)
+        is_new = [new.token not in box.tokens for new in messages]
+        _check_room(owner, limits, [letter for letter, new in zip(letters, is_new, strict=True) if new])
+        wishes = list(uids) if uids is not None else [None] * len(messages)
+        if uids is not None:
+            check_uids([uid for uid, new in zip(uids, is_new, strict=True) if new], box.uid_next)
         modseq, changed = owner.modseq + 1, False
         appended: list[Appended] = []
-        for new, letter in zip(messages, letters, strict=True):
+        for new, letter, uid in zip(messages, letters, wishes, strict=True):
             kept = box.tokens.get(new.token) if new.token is not None else None
             if kept is None:
-                kept, changed = owner.add(box, letter, new.flags, modseq, new.token), True
-            appended.append(Appended(kept.uid, kept.modseq, kept.letter.email_id))
+                kept, changed = owner.add(box, owner.threaded(letter), new.flags, modseq, new.token, uid), True
+            appended.append(Appended(kept.uid, kept.modseq, kept.letter.email_id, kept.letter.thread_id))
         if changed:
             owner.modseq = modseq
             owner.notify([box])
         return appended
+
+    async def renumber(self, account: str, mailbox: str, uid_validity: int | None, uid_next: int) -> None:
+        """Give a mailbox another UIDVALIDITY, and raise its next UID."""
+        owner, box = self._find(account, mailbox)
+        if uid_validity not in (None, box.uid_validity) and (box.uid_next > 1 or not 0 < uid_validity < UID_LIMIT):
+            raise NumberRefused("This mailbox cannot have another's UIDVALIDITY.")
+        if not 0 < uid_next < UID_LIMIT:
+            raise NumberRefused("This is no UID.")
+        validity = self._make_validity() if uid_validity is None else uid_validity
+        self._last_validity = max(self._last_validity, validity)
+        box.renumber(validity, max(uid_next, box.uid_next), owner.next_modseq())
+        owner.notify([box])
 
     async def alter(
         self,
@@ -180,6 +217,7 @@ class MemoryStore:
         _check_room(owner, limits, [message.letter for message in found])
         modseq = owner.next_modseq()
         pairs = tuple((old.uid, owner.add(target, old.letter, old.flags, modseq).uid) for old in found)
+        box.copy_marks(pairs, target, modseq)
         if move:
             owner.remove(box, found, modseq)
         owner.notify([target, box] if move else [target])
@@ -198,6 +236,16 @@ class MemoryStore:
     async def watch(self, account: str, notice: Callable[[str, int], None]) -> Callable[[], None]:
         """Call `notice` after each change, before the method that made it returns."""
         return self._account(account).watch(notice)
+
+    # ------------------------------------------------------------ searching
+
+    async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: Condition) -> SearchAnswer:
+        """Say which messages match."""
+        return search(self._find(account, mailbox)[1].find(uids), condition)
+
+    async def rebuild_search(self, account: str, tell: Callable[[int], None]) -> None:
+        """Do nothing: the terms of a message never change."""
+        self._account(account)
 
     # ------------------------------------------------------------ what was expunged
 
@@ -238,6 +286,95 @@ class MemoryStore:
             left -= owner.retention.forget(before, left)
         return not left
 
+    # ------------------------------------------------------------ others' mailboxes
+
+    async def access(self, account: str, mailbox: str) -> AccessList:
+        """Return who else may do what."""
+        return dict(self._find(account, mailbox)[1].access)
+
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
+        """Give an identifier exactly these rights."""
+        owner, box = self._find(account, mailbox)
+        if box.access.get(identifier, frozenset()) == rights:
+            return
+        if rights:
+            box.access[identifier] = rights
+        else:
+            del box.access[identifier]
+        box.modseq = owner.next_modseq()
+        owner.notify([box])
+        for name in self._accounts.keys() & ({*self._accounts} if identifier in EVERYBODY else {identifier}):
+            self._accounts[name].tell(SHARES)
+
+    async def shared_with(self, user: str) -> frozenset[str]:
+        """Return who shares something with a user: here all mailboxes are looked at."""
+        identifiers = identifiers_of(user)
+        return frozenset(
+            name
+            for name, owner in self._accounts.items()
+            if any(not identifiers.isdisjoint(box.access) for box in owner.mailboxes.values())
+        )
+
+    async def mailboxes_for(self, account: str, user: str) -> list[MailboxInfo]:
+        """Return what is shared with a user."""
+        boxes = self._account(account).mailboxes.values()
+        return [box.info_for(user) for box in boxes if rights_of(box.access, user)]
+
+    async def mailbox_for(self, account: str, mailbox: str, user: str) -> MailboxInfo:
+        """Return one mailbox as a user sees it."""
+        return self._find(account, mailbox)[1].info_for(user)
+
+    async def snapshot_for(self, account: str, mailbox: str, user: str, since: int) -> Snapshot:
+        """Return what changed for a user after `since`."""
+        return self._find(account, mailbox)[1].snapshot_for(user, since)
+
+    async def readers(self, account: str, mailbox: str) -> frozenset[str]:
+        """Return who has marked anything."""
+        return frozenset(self._find(account, mailbox)[1].readers)
+
+    async def marks(self, account: str, mailbox: str, user: str, uids: Sequence[int]) -> list[Mark]:
+        """Return which messages a user has seen."""
+        marks = self._find(account, mailbox)[1].reader(user).marks
+        return [marks[uid] for uid in uids if uid in marks]
+
+    async def alter_for(
+        self,
+        account: str,
+        mailbox: str,
+        user: str,
+        uids: Sequence[int],
+        change: FlagChange,
+        flags: Flags,
+        unchanged_since: int | None = None,
+    ) -> Altered:
+        """Change flags for a user, of all messages with the same modification sequence."""
+        owner, box = self._find(account, mailbox)
+        rights = rights_of(box.access, user)
+        check_change(rights, change, flags)
+        reader, found = box.reader(user), box.find(uids)
+        newest = owner.modseq if unchanged_since is None else unchanged_since
+        conflicts = tuple(m.uid for m in found if reader.modseq(m) > newest)
+        old = {m.uid: merged(m.flags, reader.has_seen(m.uid)) for m in found if reader.modseq(m) <= newest}
+        new = {uid: combined(before, change, flags, rights) for uid, before in old.items()}
+        changed = {uid: after for uid, after in new.items() if after != old[uid]}
+        if changed:
+            modseq = owner.next_modseq()
+            for uid, after in changed.items():
+                shared, seen = parted(after, box.messages[uid].flags)
+                if shared != box.messages[uid].flags:
+                    box.set_flags(box.messages[uid], shared, modseq)
+                if seen != reader.has_seen(uid):
+                    box.mark(user, uid, seen, modseq)
+            owner.notify([box])
+        return Altered(box.modseq, changed, conflicts)
+
+    async def forget_user(self, account: str, user: str) -> None:
+        """Forget all that is kept of a user."""
+        for box in list(self._account(account).mailboxes.values()):
+            box.readers.pop(user, None)
+            for identifier in (user, f"-{user}"):
+                await self.grant(account, box.id, identifier, frozenset())
+
     async def close(self) -> None:
         """Do nothing: there are no files and no threads."""
 
@@ -268,17 +405,27 @@ class MemoryStore:
             octets += piece
             if new.summary is None:
                 summariser.feed(piece)
+        summary = new.summary or summariser.finish()
         return Letter(
             f"m{next(self._letters)}",
             bytes(octets),
-            new.summary or summariser.finish(),
+            summary,
             int(time.time()) if new.received is None else new.received,
+            take_terms(bytes(octets), summary) if self._makes_terms else None,
         )
 
 
 def _check_room(owner: Account, limits: QuotaLimits, letters: Sequence[Letter]) -> None:
     """Raise `OverQuota` where letters do not fit into an account."""
     limits.room(owner.octets, owner.messages).check(sum(len(letter.octets) for letter in letters), len(letters))
+
+
+def check_uids(uids: Sequence[int], following: int) -> None:
+    """Refuse UIDs that do not ascend from the one that comes next."""
+    for uid in uids:
+        if not following <= uid < UID_LIMIT:
+            raise NumberRefused("A UID has been passed already.")
+        following = uid + 1
 
 
 def combine(old: Flags, change: FlagChange, flags: Flags) -> Flags:

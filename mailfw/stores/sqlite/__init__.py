@@ -23,26 +23,47 @@ program that might write, ``sqlite3`` among them, while mailfw runs; not on NFS 
 from __future__ import annotations
 
 from mailfw.disk import Disk
-from mailfw.interfaces import IQuotas
+from mailfw.generations import Generations
+from mailfw.interfaces import IMailStore, IQuotas
 from mailfw.site import Site
+from mailfw.stores.index.search_file import search_place
 from mailfw.stores.indexed import IndexedStore
+from mailfw.stores.reading import ReadingStore
+from mailfw.stores.sqlite.reading import ReadShards, SqliteBodies
 from mailfw.stores.sqlite.shards import Shards
 from mailfw.stores.sqlite.source import SqliteSource
 from mailfw.stores.threads import Threads
 
 
-def sqlite(site: Site, quotas: IQuotas | None = None, path: str = "sqlite", files: int = 1) -> IndexedStore:
+def sqlite(
+    site: Site,
+    quotas: IQuotas | None = None,
+    path: str = "sqlite",
+    files: int = 1,
+    retention: float = 0,
+    generations: Generations | None = None,
+    writer: IMailStore | None = None,
+    search: bool = True,
+) -> IMailStore:
     """
     Keep mail in SQLite.
 
     `path` is the directory, below the site's data unless it is absolute.  `files` is over how many files the accounts
-    are spread; it cannot be changed when there is mail.
+    are spread; it cannot be changed when there is mail.  With a `retention` expunged mail can come back.  With
+    `search` messages are found by their text without being read: each account has a file for that, below ``search``.
     """
     if not 1 <= files <= 64:
         raise ValueError("files: 1 to 64")
     threads, disk = Threads(site.reactor), Disk()
-    shards = Shards(site.data / path, files, threads, disk)
-    return IndexedStore(SqliteSource(shards, threads, disk), shards, site.reactor, threads=threads, quotas=quotas)
+    if generations is not None and writer is not None:
+        files_read = ReadShards(site.data / path, files, threads, disk)
+        return ReadingStore(files_read, SqliteBodies(files_read, threads, disk), writer, generations, threads)
+    shards = Shards(site.data / path, files, threads, disk, retains=retention > 0)
+    source = SqliteSource(shards, threads, disk)
+    place = search_place(site.data / path / "search") if search else None
+    return IndexedStore(
+        source, shards, site.reactor, threads=threads, quotas=quotas, generations=generations, search=place
+    )
 
 
 __all__ = ["sqlite"]

@@ -15,8 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from mailfw.mail.mailbox import INBOX, Folder, Path, Role
-from mailfw.stores.index.queries import SELECT_MAILBOX, AccountState, mailbox_of
+from mailfw.mail.retained import Retained
+from mailfw.stores.index.conversations import whole_range
+from mailfw.stores.index.database import Keeping
+from mailfw.stores.index.mailbox import flags_of
+from mailfw.stores.index.queries import SELECT_MAILBOX, AccountState, add_access, mailbox_of
 from mailfw.stores.index.schema import MAIL, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY, SUBSCRIBE, UNSUBSCRIBE
+from mailfw.stores.index.transaction import Returning
 
 VERSION = 1
 
@@ -36,6 +41,18 @@ CREATE TABLE body (row INTEGER PRIMARY KEY, octets BLOB, file TEXT);
 CREATE UNIQUE INDEX body_file ON body (file) WHERE file IS NOT NULL;
 -- Files of bodies that are gone, until they are gone too.
 CREATE TABLE litter (file TEXT PRIMARY KEY) WITHOUT ROWID;
+-- What was expunged and can come back.  A summary and its body stay as long as anything is kept of them.
+CREATE TABLE retained (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, expunged REAL NOT NULL, path TEXT NOT NULL,
+    flags TEXT NOT NULL, size INTEGER NOT NULL, received INTEGER NOT NULL, email_id TEXT NOT NULL,
+    email INTEGER NOT NULL);
+CREATE INDEX retained_account ON retained (account);
+CREATE INDEX retained_expunged ON retained (expunged);
+CREATE INDEX retained_email ON retained (email);
+-- Accounts that were removed and of which rows are left.
+CREATE TABLE removed (number INTEGER PRIMARY KEY);
+-- Who may have something shared with him, by whom: in the file of whom it is shared with.
+CREATE TABLE share (identifier TEXT NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (identifier, owner)) WITHOUT ROWID;
 -- The highest UIDVALIDITY of accounts that were removed, which may come back.
 CREATE TABLE validity (last INTEGER NOT NULL);
 INSERT INTO validity VALUES (0);
@@ -48,6 +65,12 @@ CREATE TRIGGER email_gone AFTER DELETE ON email BEGIN
     UPDATE account SET last_email = OLD.row WHERE number = OLD.row >> {EMAILS} AND last_email < OLD.row;
     INSERT OR IGNORE INTO litter SELECT file FROM body WHERE row = OLD.row AND file IS NOT NULL;
     DELETE FROM body WHERE row = OLD.row;
+END;
+CREATE TRIGGER email_stays BEFORE DELETE ON email WHEN EXISTS (SELECT 1 FROM retained WHERE email = OLD.row) BEGIN
+    SELECT raise(IGNORE);
+END;
+CREATE TRIGGER retained_gone AFTER DELETE ON retained BEGIN
+    DELETE FROM email WHERE row = OLD.email AND NOT EXISTS (SELECT 1 FROM message WHERE email = OLD.email);
 END;
 CREATE TRIGGER account_gone AFTER DELETE ON account BEGIN
     UPDATE validity SET last = max(last, OLD.validity);
@@ -63,6 +86,19 @@ OF_ACCOUNT = {
     UNSUBSCRIBE: "DELETE FROM subscription WHERE path = ? AND account = ?",
 }
 
+_RETAIN = f"""
+INSERT INTO retained (account, expunged, path, flags, size, received, email_id, email)
+    SELECT mailbox.row >> {MAILBOXES}, ?, path, flags, message.size, received, email_id, email
+    FROM message JOIN mailbox ON mailbox.row = message.mailbox WHERE message.mailbox = ?"""  # noqa: S608 -- ours
+RETAIN_MESSAGES = f"{_RETAIN} AND uid = ?"
+RETAIN_MAILBOX = _RETAIN
+GIVE_BACK = """
+INSERT INTO message (mailbox, uid, modseq, flags, key, size, received, email_id, email)
+    SELECT ?1, ?2, ?3, ?4, email, size, received, email_id, email FROM retained WHERE row = ?5"""
+FORGET_RETAINED = "DELETE FROM retained WHERE row = ?"
+FORGET_OLD = """
+DELETE FROM retained WHERE row IN (SELECT row FROM retained WHERE expunged < ? ORDER BY expunged LIMIT ?)"""
+
 ADD_ACCOUNT = """
 INSERT OR IGNORE INTO account (name, modseq, validity, prepared, last_mailbox, last_email)
     SELECT ?, ?, last, 0, 0, 0 FROM validity"""
@@ -70,6 +106,8 @@ ADD_INBOX = "INSERT OR IGNORE INTO folder (account, path) SELECT number, ? FROM 
 ADD_FOLDER = "INSERT INTO folder (path, role, account) VALUES (?, ?, ?)"
 MOVE_FOLDER = "UPDATE folder SET path = ? WHERE key = ?"
 DROP_FOLDER = "DELETE FROM folder WHERE key = ?"
+ADD_SHARE = "INSERT OR IGNORE INTO share VALUES (?, ?)"
+DROP_SHARE = "DELETE FROM share WHERE identifier = ? AND owner = ?"
 FORGET_LITTER = "DELETE FROM litter WHERE file = ?"
 
 
@@ -81,24 +119,53 @@ def account_steps(account: str) -> list[tuple[str, list[tuple[Any, ...]]]]:
 
 
 def removal_steps(number: int) -> list[tuple[str, list[tuple[Any, ...]]]]:
-    """Return what removes all of an account."""
-    mailboxes, emails = _range(number, MAILBOXES), _range(number, EMAILS)
+    """Return what removes an account but for its messages, so that nobody finds it any more."""
+    mailboxes = _range(number, MAILBOXES)
     return [
-        ("DELETE FROM message WHERE mailbox BETWEEN ? AND ?", [mailboxes]),
-        ("DELETE FROM expunged WHERE mailbox BETWEEN ? AND ?", [mailboxes]),
+        ("INSERT INTO removed VALUES (?)", [(number,)]),
         ("DELETE FROM mailbox WHERE row BETWEEN ? AND ?", [mailboxes]),
-        ("DELETE FROM email WHERE row BETWEEN ? AND ?", [emails]),
         ("DELETE FROM subscription WHERE account = ?", [(number,)]),
         ("DELETE FROM folder WHERE account = ?", [(number,)]),
         ("DELETE FROM account WHERE number = ?", [(number,)]),
     ]
 
 
+def clear_some(connection: sqlite3.Connection, number: int, limit: int) -> None:
+    """Remove up to `limit` messages, and as much else, of an account that was removed."""
+    mailboxes, emails, threads = _range(number, MAILBOXES), _range(number, EMAILS), whole_range(number)
+    for statement, keys in (
+        ("DELETE FROM retained WHERE row IN (SELECT row FROM retained WHERE account = ? LIMIT ?)", (number,)),
+        (_CLEAR.format(table="message", key="mailbox, uid"), mailboxes),
+        (_CLEAR.format(table="expunged", key="mailbox, modseq, uid"), mailboxes),
+        (_CLEAR.format(table="seen", key="mailbox, uid, user"), mailboxes),
+        (_CLEAR.format(table="access", key="mailbox, identifier"), mailboxes),
+        ("DELETE FROM email WHERE row IN (SELECT row FROM email WHERE row BETWEEN ? AND ? LIMIT ?)", emails),
+        ("DELETE FROM thread WHERE key IN (SELECT key FROM thread WHERE key BETWEEN ? AND ? LIMIT ?)", threads),
+    ):
+        if connection.execute(statement, (*keys, limit)).rowcount == limit:
+            return  # of a summary nothing may be left that points to it when it goes
+    connection.execute("DELETE FROM removed WHERE number = ?", (number,))
+
+
+_CLEAR = "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE mailbox BETWEEN ? AND ? LIMIT ?)"
+
+
 def _range(number: int, bits: int) -> tuple[int, int]:
     return number << bits, ((number + 1) << bits) - 1
 
 
+def keeping(goes_on: bool) -> Keeping:
+    """Return how what is expunged is kept and comes back."""
+    return Keeping(goes_on, RETAIN_MESSAGES, RETAIN_MAILBOX, GIVE_BACK, FORGET_RETAINED)
+
+
 # ---------------------------------------------------------------- queries
+
+
+def find_owners(connection: sqlite3.Connection, identifier: str) -> list[str]:
+    """Return who may share something with an identifier."""
+    found = connection.execute("SELECT owner FROM share WHERE identifier = ?", (identifier,)).fetchall()
+    return [owner for (owner,) in found]
 
 
 def find_number(connection: sqlite3.Connection, account: str) -> int | None:
@@ -116,9 +183,12 @@ def load_account(connection: sqlite3.Connection, number: int) -> AccountState:
     (highest,) = connection.execute("SELECT max(row) FROM email WHERE row BETWEEN ? AND ?", emails).fetchone()
     found = connection.execute(f"{SELECT_MAILBOX} WHERE row BETWEEN ? AND ?", _range(number, MAILBOXES))
     mailboxes = [mailbox_of(row) for row in found.fetchall()]
+    lists = "SELECT mailbox, identifier, rights FROM access WHERE mailbox BETWEEN ? AND ?"
+    add_access(mailboxes, connection.execute(lists, _range(number, MAILBOXES)).fetchall())
     paths = connection.execute("SELECT path FROM subscription WHERE account = ?", (number,)).fetchall()
     subscribed = frozenset(tuple(json.loads(path)) for (path,) in paths)
-    return AccountState(modseq, bool(prepared), validity, max(first, last, highest or 0) + 1, mailboxes, subscribed)
+    following = max(first, last, highest or 0) + 1
+    return AccountState(modseq, bool(prepared), validity, following, mailboxes, subscribed, number, emails)
 
 
 def last_mailbox(connection: sqlite3.Connection, number: int) -> int:
@@ -146,6 +216,32 @@ def find_bodies(connection: sqlite3.Connection, rows: Sequence[int]) -> dict[int
         "SELECT row, octets, file FROM body WHERE row IN (SELECT value FROM json_each(?))", (json.dumps(list(rows)),)
     )
     return {row: (octets, file) for row, octets, file in found.fetchall()}
+
+
+def find_retained(connection: sqlite3.Connection, number: int) -> list[Retained]:
+    """Return what was expunged from an account and can come back."""
+    found = connection.execute(
+        "SELECT row, path, expunged, received, size, flags FROM retained WHERE account = ?", (number,)
+    ).fetchall()
+    return [
+        Retained(str(row), path_of(path), expunged, received, size, flags_of(flags))
+        for row, path, expunged, received, size, flags in found
+    ]
+
+
+def find_returning(connection: sqlite3.Connection, number: int, rows: Sequence[int]) -> list[Returning]:
+    """Return those of these messages of an account that are kept still, in the order in which they were expunged."""
+    found = connection.execute(
+        "SELECT row, flags, email, size FROM retained "
+        "WHERE account = ? AND row IN (SELECT value FROM json_each(?)) ORDER BY row",
+        (number, json.dumps(list(rows))),
+    ).fetchall()
+    return [Returning(row, flags_of(flags), str(email), size, email) for row, flags, email, size in found]
+
+
+def find_removed(connection: sqlite3.Connection) -> list[int]:
+    """Return the numbers of accounts of which rows are left."""
+    return [number for (number,) in connection.execute("SELECT number FROM removed").fetchall()]
 
 
 def has_file(connection: sqlite3.Connection, file: str) -> bool:

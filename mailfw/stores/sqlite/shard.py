@@ -16,7 +16,17 @@ from twisted.logger import Logger
 
 from mailfw.disk import Disk, full_is_no_space
 from mailfw.stores.sqlite.bodies import LargeBodies
-from mailfw.stores.sqlite.schema import FORGET_LITTER, SCHEMA, VERSION, find_litter, has_file
+from mailfw.stores.sqlite.connections import Connections
+from mailfw.stores.sqlite.schema import (
+    FORGET_LITTER,
+    FORGET_OLD,
+    SCHEMA,
+    VERSION,
+    clear_some,
+    find_litter,
+    find_removed,
+    has_file,
+)
 
 log = Logger()
 T = TypeVar("T")
@@ -26,6 +36,9 @@ Steps = Sequence[tuple[str, Sequence[tuple[Any, ...]]]]
 
 #: SQLite from 3.7.0 to 3.51.2 may damage a file that two connections write or checkpoint at the same moment.
 SOUND = (3, 51, 3)
+
+#: Messages of an account that is removed, or that are forgotten, with one commit.
+CLEARED = 500
 
 WRITING = (
     "journal_mode = WAL",
@@ -52,9 +65,8 @@ class Shard:
         self._path = path
         self._disk = disk
         self._turn = threading.Lock()
-        self._guard = threading.Lock()
+        self._readers = Connections(lambda: _connect(disk, path, READING))
         self._writer: sqlite3.Connection | None = None
-        self._idle: list[sqlite3.Connection] = []
         self._lock: int | None = None
         self._swept: list[str] = []
         self.bodies = LargeBodies(disk, path.with_suffix(".bodies"), self.has_file)
@@ -66,20 +78,12 @@ class Shard:
         if self._writer is None:
             with self._turn:
                 self._ready()
-        with full_is_no_space(), self._reader() as connection:
+        with full_is_no_space(), self._readers.one() as connection:
             return query(connection)
 
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        with self._guard:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = _connect(self._disk, self._path, READING)
-        try:
-            yield connection
-        finally:
-            with self._guard:
-                self._idle.append(connection)
+    def is_made(self) -> bool:
+        """Whether there is such a file yet."""
+        return self._writer is not None or self._path.exists()
 
     def has_file(self, name: str) -> bool:
         """Whether a body is in this file."""
@@ -106,26 +110,48 @@ class Shard:
             self._sweep(writer)
         return failures
 
+    def clear(self) -> bool:
+        """Remove some of what is left of accounts that were removed; whether there is more."""
+        with self._turn:
+            writer = self._ready()
+            if left := find_removed(writer):
+                with self._transaction(writer):
+                    clear_some(writer, left[0], CLEARED)
+                self._sweep(writer)
+            return bool(find_removed(writer))
+
+    def forget(self, before: float) -> bool:
+        """Remove for good some of what was expunged before a time; whether there may be more."""
+        with self._turn:
+            writer = self._ready()
+            with self._transaction(writer):
+                forgotten = writer.execute(FORGET_OLD, (before, CLEARED)).rowcount
+            self._sweep(writer)
+            return forgotten == CLEARED
+
+    @contextmanager
+    def _transaction(self, writer: sqlite3.Connection) -> Iterator[None]:
+        """Do what is in the body of the ``with`` as a whole or not at all."""
+        with full_is_no_space():
+            writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._disk.commit(writer)
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
+                raise
+
     def _try(self, writer: sqlite3.Connection, orders: Sequence[Steps]) -> Exception | None:
         swept = self._swept
         try:
-            with full_is_no_space():
-                self._commit(writer, [*_joined(orders), (FORGET_LITTER, [(name,) for name in swept])])
+            with self._transaction(writer):
+                for statement, rows in [*_joined(orders), (FORGET_LITTER, [(name,) for name in swept])]:
+                    writer.executemany(statement, rows)
         except Exception as error:
             return error
         self._swept = []
         return None
-
-    def _commit(self, writer: sqlite3.Connection, steps: Steps) -> None:
-        writer.execute("BEGIN IMMEDIATE")
-        try:
-            for statement, rows in steps:
-                writer.executemany(statement, rows)
-            self._disk.commit(writer)
-        except BaseException:
-            if writer.in_transaction:
-                writer.execute("ROLLBACK")
-            raise
 
     def _sweep(self, writer: sqlite3.Connection) -> None:
         """Remove the files of bodies that are gone; the next commit notes it."""
@@ -173,10 +199,8 @@ class Shard:
 
     def close(self) -> None:
         """Close the file, the writing connection last: it is the one that checkpoints."""
-        with self._turn, self._guard:
-            for connection in self._idle:
-                connection.close()
-            self._idle.clear()
+        with self._turn:
+            self._readers.close()
             if self._writer is not None:
                 self._writer.close()
             self._writer = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from mailfw.disk import Disk
 from mailfw.mail.failure import NoSuchAccount
-from mailfw.stores.index.database import Changes
+from mailfw.stores.index.database import Changes, Keeping
 from mailfw.stores.index.queries import AccountState
 from mailfw.stores.sqlite import schema
 from mailfw.stores.sqlite.shard import Shard, Steps
@@ -31,13 +32,15 @@ class Shards:
     """
     Provides `Indexes` with `count` files in a directory; a name's hash says in which an account is.
 
+    What is expunged can come back if it `retains`.
     `write` hands changes to a committer for each file: those that come while it commits go with the next.
     """
 
-    def __init__(self, directory: Path, count: int, threads: Threads, disk: Disk) -> None:
+    def __init__(self, directory: Path, count: int, threads: Threads, disk: Disk, retains: bool = False) -> None:
+        self.keeping: Keeping | None = schema.keeping(retains)
         self._directory = directory
         self._threads = threads
-        self._shards = [Shard(directory / name, disk) for name in _names(count)]
+        self._shards = [Shard(directory / name, disk) for name in file_names(count)]
         self._lines = [_Line(shard, threads) for shard in self._shards]
         self._numbers: dict[str, int] = {}
         self._is_counted = False
@@ -55,17 +58,19 @@ class Shards:
             raise NoSuchAccount(f"{account!r} cannot be the name of an account")
 
     def _place(self, account: str) -> int:
-        digest = hashlib.sha256(account.encode("utf-8", "surrogatepass")).digest()
-        return int.from_bytes(digest[:4]) % len(self._shards)
+        return place_of(account, len(self._shards))
 
     def shard(self, account: str) -> Shard:
         """Return the file that an account is in.  Blocks.  Raises `ValueError` where mail is spread over others."""
+        self._check_count()
+        return self._shards[self._place(account)]
+
+    def _check_count(self) -> None:
         if not self._is_counted:
             there = {path.name for path in self._directory.glob("mail-*.sqlite")}
-            if there - set(_names(len(self._shards))):
+            if there - set(file_names(len(self._shards))):
                 raise ValueError(f"{self._directory} is not spread over {len(self._shards)} files: {min(there)}")
             self._is_counted = True
-        return self._shards[self._place(account)]
 
     def _number(self, account: str) -> int | None:
         """Return an account's number; blocks."""
@@ -108,6 +113,34 @@ class Shards:
         number = await self._threads.run(self.number, account)
         await self.commit(account, schema.removal_steps(number))
         self._numbers.pop(account, None)
+        # However much it is, others have their turn between; what a dying process leaves, `forget` removes.
+        while await self._threads.run(self._shards[self._place(account)].clear):
+            pass
+
+    async def forget(self, before: float) -> bool:
+        """Remove some of what was expunged before a time, and of what is left of accounts; whether there is more."""
+        return await self._threads.run(self._forget, before)
+
+    def _forget(self, before: float) -> bool:
+        self._check_count()
+        return any(shard.clear() or shard.forget(before) for shard in self._shards if shard.is_made())
+
+    # ------------------------------------------------------------ shares
+
+    async def owners(self, identifiers: Iterable[str]) -> frozenset[str]:
+        """Return who may share something with one of the identifiers."""
+        return await self._threads.run(self._owners, identifiers)
+
+    def _owners(self, identifiers: Iterable[str]) -> frozenset[str]:
+        found: set[str] = set()
+        for each in identifiers:
+            if self.shard(each).is_made():
+                found.update(self.shard(each).read(partial(schema.find_owners, identifier=each)))
+        return frozenset(found)
+
+    async def note_share(self, identifier: str, owner: str, shares: bool) -> None:
+        """Note that an account shares something with an identifier, or no longer does."""
+        await self.commit(identifier, [(schema.ADD_SHARE if shares else schema.DROP_SHARE, [(identifier, owner)])])
 
     # ------------------------------------------------------------ reading
 
@@ -156,9 +189,15 @@ class Shards:
             await self._threads.run(shard.close)
 
 
-def _names(count: int) -> list[str]:
+def file_names(count: int) -> list[str]:
     """Return the names of files, which say how many there are: with another number accounts would be elsewhere."""
     return [f"mail-{number:02}-of-{count:02}.sqlite" for number in range(1, count + 1)]
+
+
+def place_of(account: str, count: int) -> int:
+    """Return in which of the files an account is."""
+    digest = hashlib.sha256(account.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:4]) % count
 
 
 class _Line:

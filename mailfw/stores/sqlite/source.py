@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,11 +16,25 @@ from mailfw.disk import Disk, full_is_no_space
 from mailfw.interfaces import IContent
 from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
 from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, Flags, Folder, Item, MailboxEdit, Path, RenameMailbox
+from mailfw.mail.retained import Retained
 from mailfw.mail.summary import Summary, summarise
-from mailfw.stores.index.ledger import Body, IDepositor, ILedgerSource, Known, Numbered, Parcel, Staged, Survey
-from mailfw.stores.kept import KeptContent
+from mailfw.stores.index.ledger import (
+    Body,
+    Expected,
+    IDepositor,
+    ILedgerSource,
+    Intent,
+    Known,
+    Numbered,
+    Parcel,
+    Staged,
+    Survey,
+)
+from mailfw.stores.index.retention import IRetainingIndex
+from mailfw.stores.index.transaction import Returning
 from mailfw.stores.sqlite import schema
-from mailfw.stores.sqlite.bodies import Draft, LargeContent
+from mailfw.stores.sqlite.bodies import Draft
+from mailfw.stores.sqlite.opening import Opener
 from mailfw.stores.sqlite.shard import Steps
 from mailfw.stores.sqlite.shards import Shards
 from mailfw.stores.threads import Threads
@@ -33,11 +48,14 @@ SMALL = 64 * 1024
 #: What is read and written at once of a larger one.
 CHUNK = 256 * 1024
 
+#: What a retained message is called: its row.
+_ID = re.compile(r"[1-9][0-9]{0,17}")
+
 #: The note that a folder was looked at: nobody else writes to it.
 SEEN = "kept here"
 
 
-@implementer(ILedgerSource)
+@implementer(ILedgerSource, IRetainingIndex)
 class SqliteSource:
     """
     Keeps folders' names in the files of `shards`, and hands bodies to the index, which commits them with their rows.
@@ -45,11 +63,14 @@ class SqliteSource:
     A message's key is the row of its body.  Flags, copies and removals are the index's own.
     """
 
+    notes_intents = False
+
     def __init__(self, shards: Shards, threads: Threads, disk: Disk) -> None:
         self._shards = shards
         self._threads = threads
         self._disk = disk
         self._depositor = Depositor(shards)
+        self._opener = Opener(shards, threads, disk)
 
     async def _run(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         return await self._threads.run(_guarded, partial(work, *args, **options))
@@ -119,24 +140,7 @@ class SqliteSource:
 
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages in one visit to a thread."""
-        found = await self._run(self._open_all, account, [int(key) for key in keys])
-        return [None if each is None else self._content(each) for each in found]
-
-    def _open_all(self, account: str, rows: Sequence[int]) -> list[bytes | int | None]:
-        """Return octets, or open files."""
-        bodies = self._shards.read_now(account, partial(schema.find_bodies, rows=rows))
-        return [self._open_body(account, *bodies.get(row, (None, None))) for row in rows]
-
-    def _open_body(self, account: str, octets: bytes | None, file: str | None) -> bytes | int | None:
-        if file is None:
-            return octets
-        try:
-            return self._shards.shard(account).bodies.open(file)
-        except KeyError:
-            return None
-
-    def _content(self, body: bytes | int) -> IContent:
-        return KeptContent(body) if isinstance(body, bytes) else LargeContent(self._threads, self._disk, body)
+        return await self._opener.open_many(account, keys)
 
     # ------------------------------------------------------------ keeping
 
@@ -183,17 +187,61 @@ class SqliteSource:
             raise placed
         return placed
 
+    async def renumber(self, account: str, folder: str, uid_validity: int | None, uid_next: int) -> int | None:
+        """Do nothing: the index gives the numbers."""
+        return None
+
     async def transfer(
-        self, account: str, folder: str, messages: Sequence[tuple[str, Flags, str, int]], to: str, move: bool
+        self,
+        account: str,
+        folder: str,
+        messages: Sequence[tuple[str, Flags, str, int]],
+        to: str,
+        move: bool,
+        landing: Sequence[str] | None,
     ) -> list[tuple[str, int | None] | None]:
         """Return the keys as they are: a body belongs to no folder."""
         return [(key, None) for key, *_ in messages]
+
+    def foresee(self, account: str, keys: Sequence[str]) -> Sequence[str] | None:
+        """Return None: the index's transaction is all there is to a transfer."""
+        return None
+
+    def expect(self, account: str, staged: Staged) -> Expected | None:
+        """Return None: a body is committed with its row."""
+        return None
+
+    async def settle(self, account: str, intent: Intent, known: Known) -> list[str | None]:
+        """Never be called: nothing is noted."""
+        return [None] * len(intent.messages)
 
     async def set_flags(self, account: str, folder: str, flags: Mapping[str, Flags]) -> None:
         """Do nothing: the index keeps them."""
 
     async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
         """Do nothing: a body goes with the last row that has it."""
+
+    # ------------------------------------------------------------ what was expunged
+
+    async def retained(self, account: str) -> list[Retained]:
+        """Return what is kept."""
+        return await self._shards.ask(account, schema.find_retained)
+
+    async def returning(self, account: str, ids: Collection[str]) -> list[Returning]:
+        """Return those of these messages that are kept still."""
+        rows = [row for row in map(_row_of, ids) if row is not None]
+        return await self._shards.ask(account, partial(schema.find_returning, rows=rows))
+
+    async def open_retained(self, account: str, id_: str) -> IContent:
+        """Open one of these messages."""
+        found = await self.returning(account, [id_])
+        if not found:
+            raise KeyError(id_)
+        return await self.open(account, "", found[0].key)
+
+    async def forget_retained(self, before: float) -> bool:
+        """Remove rows, some at a time."""
+        return await self._shards.forget(before)
 
     async def close(self) -> None:
         """Let go of files."""
@@ -233,6 +281,10 @@ class Depositor:
             return error
         return [_numbered(staged, flags) for staged, flags in parcel.messages]
 
+    def expect(self, account: str, staged: Staged) -> Expected | None:
+        """Return None: a body is committed with its row."""
+        return None
+
     def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
         """Do nothing: what was not committed is nowhere, and `discard` sees to files."""
 
@@ -251,7 +303,13 @@ class Depositor:
 def _numbered(staged: Staged, flags: Flags) -> Numbered:
     draft = staged.draft
     body = Body(None, draft.draft.name) if isinstance(draft, _Large) else Body(draft)  # type: ignore[arg-type] # octets
-    return Numbered(Item("", staged.summary.size, staged.received, flags), None, staged.email_id, staged.mark, body)
+    item = Item("", staged.summary.size, staged.received, flags)
+    return Numbered(item, staged.uid, staged.email_id, staged.mark, body)
+
+
+def _row_of(id_: str) -> int | None:
+    """Read an id, which may come from anybody."""
+    return int(id_) if _ID.fullmatch(id_) else None
 
 
 def _new_email_id() -> str:

@@ -16,13 +16,18 @@ from __future__ import annotations
 from mailfw.testing.store.accounts import AccountCases
 from mailfw.testing.store.bounds import QuotaCases, RetentionCases
 from mailfw.testing.store.changes import ChangeCases
+from mailfw.testing.store.conversations import ConversationCases
 from mailfw.testing.store.copies import CopyCases
 from mailfw.testing.store.crashes import CrashCases
 from mailfw.testing.store.histories import HistoryCases
 from mailfw.testing.store.mailboxes import MailboxCases
 from mailfw.testing.store.messages import MessageCases
+from mailfw.testing.store.numbers import NumberCases
 from mailfw.testing.store.scaling import ScalingCases
+from mailfw.testing.store.searching import SearchCases
 from mailfw.testing.store.sessions import SessionCases
+from mailfw.testing.store.shared_histories import SharedHistoryCases
+from mailfw.testing.store.sharing import SharingCases
 from mailfw.testing.store.watching import ConcurrencyCases, WatchCases
 
 __all__ = ["StoreContract"]
@@ -34,10 +39,15 @@ class StoreContract(
     MessageCases,
     ChangeCases,
     CopyCases,
+    ConversationCases,
+    NumberCases,
     WatchCases,
     ConcurrencyCases,
     QuotaCases,
     RetentionCases,
+    SharingCases,
+    SharedHistoryCases,
+    SearchCases,
     HistoryCases,
     SessionCases,
     CrashCases,

@@ -12,7 +12,8 @@ from mailfw.testing.store.messages import ALL
 def _lasting(row: Row) -> tuple[object, ...]:
     """What of a row is the same in every copy."""
     summary = (row.envelope, row.body, row.bodystructure, row.parts, row.fields, row.sent)
-    return (row.flags, row.size, row.received, row.email_id, summary)
+    more = (row.preview, row.sort, row.ids)
+    return (row.flags, row.size, row.received, row.email_id, row.thread_id, summary, more)
 
 
 class CopyCases(StoreFixture):

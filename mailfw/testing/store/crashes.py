@@ -17,6 +17,8 @@ from twisted.trial.unittest import SkipTest
 
 from mailfw.interfaces import IMailStore
 from mailfw.mail.mailbox import DELETED, Flags, Want
+from mailfw.mail.sought import FieldHas
+from mailfw.optional import ISearchedMail
 from mailfw.testing.store.doomed import ACCOUNT, WORKERS, mailbox_ids
 from mailfw.testing.store.fixture import StoreFixture, read_all
 from mailfw.testing.store.making import Maker
@@ -35,6 +37,9 @@ from mailfw.testing.store.truth import (
 
 #: A process is killed after so many answers, at most, and so many milliseconds more.
 ANSWERS, DELAY = 120, 20
+
+#: What `IMailStore` says is done with all messages of a call or with none.
+ALL_OR_NONE = ("append", "copy", "move")
 
 #: Seconds after which a process that has not got so far is killed too.
 PATIENCE = 20.0
@@ -86,11 +91,11 @@ class Doomed(ProcessProtocol):
 class Afterwards:
     """What must be there after all the lives so far, compared with what there is."""
 
-    def __init__(self, whole_calls: bool, keeps_tokens: bool) -> None:
+    def __init__(self, whole_calls: bool) -> None:
         self.acknowledged = 0
         self.in_part = 0
+        self.found = 0
         self._whole_calls = whole_calls
-        self._keeps_tokens = keeps_tokens
         self._truth = Truth.of(2 * WORKERS)
         self._told: list[tuple[int, int, dict[int, Flags]]] = []
         self._letters: list[tuple[int, int]] = []
@@ -110,9 +115,10 @@ class Afterwards:
         for box, found in enumerate(there):
             expected = {uid: (each.number, each.flags) for uid, each in self._truth.boxes[box].items()}
             hold(found == expected, f"mailbox {box} holds {_less(found, expected)}, not {_less(expected, found)}")
+            await self._search(store, ids[box], found)
         await self._sequences(store, ids)
         for change in begun.values():
-            if change.what == "append" and self._keeps_tokens:
+            if change.what == "append":
                 await self._again(store, ids, change)
 
     async def _read(self, store: IMailStore, mailbox: str) -> dict[int, tuple[int, Flags]]:
@@ -129,6 +135,17 @@ class Afterwards:
                 found[row.uid] = (number, row.flags)
         hold(list(found) == list(uids), f"rows for {list(found)}, messages {list(uids)}")
         return found
+
+    async def _search(self, store: IMailStore, mailbox: str, there: dict[int, tuple[int, Flags]]) -> None:
+        """A store that finds text finds that of each letter, or says that it must be read."""
+        if not ISearchedMail.providedBy(store):
+            return
+        for digit in "0123456789":
+            answer = await ISearchedMail(store).search(ACCOUNT, mailbox, list(there), FieldHas("subject", digit))
+            unread = set(answer.unread)
+            right = [uid for uid, (number, _) in there.items() if digit in str(number) and uid not in unread]
+            hold(list(answer.found) == right, f"mailbox {mailbox}: with {digit} it finds {answer.found}, not {right}")
+            self.found += len(right)
 
     def _take(self, change: Change, answer: Answer) -> None:
         self._truth.take(change, answer)
@@ -151,7 +168,8 @@ class Afterwards:
                 self._truth = after
                 return
         if found != [self._truth.flags(box) for box in (change.box, to)]:
-            hold(not self._whole_calls, f"a part of it is there: {change}")
+            may_be = change.what not in ALL_OR_NONE and not self._whole_calls
+            hold(may_be, f"a part of it is there: {change}")
             self.in_part += 1
             self._resolve_one_by_one(change, there)
 
@@ -159,10 +177,12 @@ class Afterwards:
         """Find out which messages of a call have been changed."""
         to = change.to if change.what in ("copy", "move") else change.box
         letters, after = self._letters_of(change), self._truth.copy()
+        moved: list[tuple[int, Flags]] = []
         for uid, (number, flags) in there[to].items():
             if uid >= after.free[to]:
                 hold((number, flags) in letters, f"letter {number} is there, with {flags}, after {change}")
                 letters.remove((number, flags))  # one more would be one too many
+                moved.append((number, flags))
                 after.boxes[to][uid] = Letter(number, flags, after.stamp)
         for uid in change.numbers if change.what != "append" else ():
             kept = after.boxes[change.box].get(uid)
@@ -171,10 +191,13 @@ class Afterwards:
             if uid not in there[change.box]:
                 may_go = change.what == "move" or (change.what == "expunge" and DELETED in kept.flags)
                 hold(may_go, f"message {uid} is gone after {change}")
-                hold((kept.number, kept.flags) not in letters, f"{kept} is nowhere after {change}")
+                if change.what == "move":
+                    hold((kept.number, kept.flags) in moved, f"{kept} is nowhere after {change}")
+                    moved.remove((kept.number, kept.flags))
                 del after.boxes[change.box][uid]
             elif change.what in FLAG_CHANGES and there[change.box][uid][1] == combined(kept.flags, change):
                 after.boxes[change.box][uid] = replace(kept, flags=combined(kept.flags, change))
+        hold(change.what != "move" or not moved, f"{moved} have moved and are still there after {change}")
         after.free[to] = max([after.free[to], *(uid + 1 for uid in there[to])])
         self._truth = after
 
@@ -223,17 +246,20 @@ def _less(one: dict[int, Any], other: dict[int, Any]) -> dict[int, Any]:
 class CrashCases(StoreFixture):
     """A killed process loses nothing that it acknowledged, and doubles nothing."""
 
+    #: What a process that is to be killed does.
+    doomed = "from mailfw.testing.store.doomed import main; main()"
+
     async def test_killed_at_random_moments(self) -> None:
         """
         After SIGKILL, all acknowledged changes are there, each other one whole or not at all, and numbers go on.
 
-        Of a call with several messages that was not acknowledged a part may be there, unless `whole_calls`.
+        Of other flags for several messages, and of their removal, a part may be there, unless `whole_calls`.
         """
         if not (self.spec and self.can_reopen):
             raise SkipTest("a process cannot be killed: no `spec` says how another makes this store over the same data")
         chance = random.Random(self.seed)  # noqa: S311  # no secret: the same moments every time, nearly
         maker = self.new_maker()
-        after = Afterwards(self.whole_calls, not maker.makes_source)
+        after = Afterwards(self.whole_calls)
         for life in range(self.crashes):
             notes = await self._one_life(maker, self.seed * self.crashes + life, chance)
             store = maker.make_store()
@@ -244,6 +270,8 @@ class CrashCases(StoreFixture):
             finally:
                 await store.close()
         self.note(f"killed {self.crashes} times, {after.acknowledged} changes acknowledged: none lost, none doubled")
+        if after.found:
+            self.note(f"{after.found} times a letter was found by its text")
         if after.in_part:
             self.note(f"of the calls that were not acknowledged, {after.in_part} were done in part")
 
@@ -254,7 +282,7 @@ class CrashCases(StoreFixture):
         doomed = Doomed(reactor, answers, chance.randrange(DELAY) / 1000 if answers else chance.random())
         told = (self.spec, str(maker.site.data), str(seed))
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = (sys.executable, "-c", "from mailfw.testing.store.doomed import main; main()", *told)
+        command = (sys.executable, "-c", self.doomed, *told)
         reactor.spawnProcess(doomed, sys.executable, command, environment)
         await doomed.ended
         if doomed.complaints:

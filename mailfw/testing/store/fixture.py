@@ -67,8 +67,8 @@ class StoreFixture(Case):
     histories = 25
     history_steps = 30
     seed = 0
-    #: How often a process that works on the store is killed; and whether a call with several messages that it had not
-    #: acknowledged must then be done whole or not at all, which stores with a file for each message cannot promise.
+    #: How often a process that works on the store is killed; and whether even other flags for several messages, and
+    #: their removal, must be there whole or not at all, which stores with a file for each message cannot promise.
     crashes = 8
     whole_calls = False
     #: How long, in seconds, a notice is waited for.

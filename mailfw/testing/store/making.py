@@ -43,11 +43,6 @@ class Maker:
         """Whether what is made again may have mail: a factory without `site` does not know where that would be."""
         return "site" in signature(recipe.factory).parameters
 
-    @property
-    def makes_source(self) -> bool:
-        """Whether the recipe makes a message source, of which mailfw's index makes the store."""
-        return not IMailStore.providedBy(self.make())
-
     def make(self, **parts: object) -> Any:
         """Return a product over the data there is; it gets those of `parts` that it asks for."""
         return self._recipe.make(site=self.site, **parts)

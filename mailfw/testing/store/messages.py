@@ -18,7 +18,7 @@ from mailfw.mail.summary import Summariser, Summary
 from mailfw.testing.contents import PLAIN, SAMPLES, BrokenContent, MemoryContent, ReadFailed
 from mailfw.testing.store.fixture import ANN, StoreFixture, read_all
 
-ALL = Want.ENVELOPE | Want.BODY | Want.BODYSTRUCTURE | Want.PARTS | Want.FIELDS | Want.SENT
+ALL = ~Want.NOTHING
 
 #: What a delivery that is tried again brings; octets of any kind may be in one.
 DELIVERY = "envelope-1/ann@example.org: 한글\r\n"
@@ -31,6 +31,9 @@ PARTS_OF_ROW = {
     Want.PARTS: "parts",
     Want.FIELDS: "fields",
     Want.SENT: "sent",
+    Want.PREVIEW: "preview",
+    Want.SORT: "sort",
+    Want.THREAD: "ids",
 }
 
 

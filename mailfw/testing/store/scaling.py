@@ -6,9 +6,12 @@ import inspect
 from collections.abc import Awaitable, Callable
 
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, NewMessage, Want
+from mailfw.mail.rights import ALL_RIGHTS
+from mailfw.mail.sought import TextHas
+from mailfw.optional import ISearchedMail, ISharedMail
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.store.counting import Cost, Meter
-from mailfw.testing.store.fixture import ANN, StoreFixture
+from mailfw.testing.store.fixture import ANN, BOB, StoreFixture, pause
 
 #: How often each cost is taken; the least counts, so that what the store does now and then does not.
 ATTEMPTS = 5
@@ -19,6 +22,9 @@ FACTOR = 2
 ALLOWANCE = Cost(calls=300, instructions=300, transfers=10, octets=32_768, memory=32_768)
 
 OCTETS = b"Subject: x\r\n\r\n"
+
+#: Octets of a large message.
+LARGE = 8 * 2**20
 
 Question = Callable[[], Awaitable[object]]
 
@@ -32,6 +38,10 @@ class ScalingCases(StoreFixture):
         for start in range(0, count, 500):
             batch = [NewMessage(MemoryContent(OCTETS)) for _ in range(min(500, count - start))]
             uids += [appended.uid for appended in await self.append(batch, mailbox)]
+        if ISharedMail.providedBy(self.store):
+            shared = ISharedMail(self.store)
+            await shared.grant(ANN, mailbox, BOB, ALL_RIGHTS)
+            await shared.alter_for(ANN, mailbox, BOB, uids, FlagChange.ADD, frozenset({SEEN}))
         return uids[count // 2]
 
     async def test_one_message_of_many(self) -> None:
@@ -57,7 +67,16 @@ class ScalingCases(StoreFixture):
         few, many = await self.create("Few"), await self.create("Many")
         return (few, await self.fill(few, self.few)), (many, await self.fill(many, self.many))
 
+    async def _settle(self, mailbox: str) -> None:
+        """Wait until a store that finds text has taken what it needs from messages; that is not what a call costs."""
+        if ISearchedMail.providedBy(self.store):
+            uids = await self.uids(mailbox)
+            while (await ISearchedMail(self.store).search(ANN, mailbox, uids, TextHas("x"))).unread:
+                await pause(0.1)
+
     async def _compare(self, meter: Meter, few: tuple[str, int], many: tuple[str, int]) -> None:
+        for mailbox, _ in (few, many):
+            await self._settle(mailbox)
         other = await self.create("Other")
         small, large = self.questions(*few, other), self.questions(*many, other)
         dearer: list[str] = []
@@ -105,6 +124,7 @@ class ScalingCases(StoreFixture):
             await self.store.expunge(ANN, mailbox, [new.uid])
 
         return {
+            **(self.shared_questions(mailbox, uid) if ISharedMail.providedBy(self.store) else {}),
             "rows": rows,
             "flags": flags,
             "content": content,
@@ -114,6 +134,39 @@ class ScalingCases(StoreFixture):
             "expunge": expunge,
             "mailboxes": self.infos,
         }
+
+    def shared_questions(self, mailbox: str, uid: int) -> dict[str, Question]:
+        """Return what is asked for somebody with whom the mailbox is shared, and who has seen all of it."""
+        shared = ISharedMail(self.store)
+
+        async def marks() -> None:
+            for change in (FlagChange.REMOVE, FlagChange.ADD):
+                await shared.alter_for(ANN, mailbox, BOB, [uid], change, frozenset({SEEN}))
+            await shared.marks(ANN, mailbox, BOB, [uid])
+
+        async def shared_news() -> None:
+            info = await shared.mailbox_for(ANN, mailbox, BOB)
+            await shared.snapshot_for(ANN, mailbox, BOB, info.modseq)
+
+        return {"marks": marks, "shared news": shared_news}
+
+    async def test_part_of_a_large_message(self) -> None:
+        """To read a little of a large message costs that little, in octets read and in memory."""
+        from twisted.internet import reactor  # as above
+
+        uid = await self.add_octets(OCTETS + b"line\r\n" * (LARGE // 6))
+        meter = Meter(reactor)
+
+        async def read() -> None:
+            opened = await self.store.content(ANN, self.inbox, uid)
+            assert opened is not None
+            self.assertEqual(len(await opened.read(LARGE // 2, 1000)), 1000)
+            await opened.close()
+
+        cost = await self._least(meter, read)
+        self.note(f"1,000 octets of {LARGE:,}: {cost}")
+        self.assertLess(cost.octets, LARGE // 10, "octets that were read")
+        self.assertLess(cost.memory, LARGE // 10, "memory")
 
     async def test_many_mailboxes(self) -> None:
         """Fifty mailboxes are listed whole, and one of them is asked for by id."""

@@ -1,0 +1,78 @@
+"""Changes of the tree of mailboxes that concern others: what they are at the owner, and what rights they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mailfw.mail.failure import MailboxExists, NameRefused, NoPermission, NoSuchMailbox
+from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, MailboxEdit, MailboxInfo, Path, RenameMailbox
+from mailfw.mail.personal import require
+from mailfw.mail.rights import CREATE, DELETE
+from mailfw.sharing.places import below_owner, is_reserved
+
+
+def is_others(edit: MailboxEdit) -> bool:
+    """
+    Whether a change concerns mailboxes that are not the user's own.
+
+    Raises `MailboxExists` for the names above them, and `NameRefused` for what cannot be.
+    """
+    paths = _paths(edit)
+    if any(is_reserved(path) for path in paths) and not isinstance(edit, DeleteMailbox):
+        raise MailboxExists("This name stands for what others share.")
+    owners = {below[0] if (below := below_owner(path)) is not None else None for path in paths}
+    if len(owners) > 1:
+        raise NameRefused("A mailbox cannot go from one account to another; its messages can.")
+    return owners != {None}
+
+
+def owner_of(edit: MailboxEdit) -> str:
+    """Return whose mailboxes a change concerns."""
+    return _below(edit.path)[0]
+
+
+def at_owner(edit: MailboxEdit) -> MailboxEdit:
+    """Return a change as it is in its owner's account."""
+    if isinstance(edit, RenameMailbox):
+        return RenameMailbox(_below(edit.path)[1], _below(edit.to)[1])
+    if isinstance(edit, CreateMailbox):
+        return CreateMailbox(_below(edit.path)[1])
+    return replace(edit, path=_below(edit.path)[1])
+
+
+def check(edit: MailboxEdit, infos: Mapping[Path, MailboxInfo]) -> None:
+    """Refuse what the user's rights do not allow (RFC 4314 section 4); `infos` are what he knows of the owner's."""
+    match edit:
+        case CreateMailbox(path):
+            _check_superior(path, infos)
+        case DeleteMailbox(path):
+            _check_existing(path, infos)
+        case RenameMailbox(path, to):
+            _check_existing(path, infos)
+            _check_superior(to, infos)
+
+
+def _check_existing(path: Path, infos: Mapping[Path, MailboxInfo]) -> None:
+    if path not in infos:
+        raise NoSuchMailbox("There is no such mailbox.")
+    require(infos[path].rights, DELETE)
+
+
+def _check_superior(path: Path, infos: Mapping[Path, MailboxInfo]) -> None:
+    """What is made needs a right in the nearest mailbox above it; at the top only the owner makes any."""
+    for depth in range(len(path) - 1, 0, -1):
+        if path[:depth] in infos:
+            require(infos[path[:depth]].rights, CREATE)
+            return
+    raise NoPermission("Only its owner may make a mailbox here.")
+
+
+def _paths(edit: MailboxEdit) -> list[Path]:
+    return [edit.path, edit.to] if isinstance(edit, RenameMailbox) else [edit.path]
+
+
+def _below(path: Path) -> tuple[str, Path]:
+    below = below_owner(path)
+    assert below is not None
+    return below
