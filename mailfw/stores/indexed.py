@@ -85,8 +85,8 @@ class IndexedStore:
 
     `source` provides `IMessageSource`; one that also provides `ILedgerSource` gives the UIDs itself.  `index`
     is the directory of the files, or what stands in for them.  `patience` is how old, in seconds, the last look at a
-    plain source's folder may be.  `quotas` says what accounts may keep, None that they may keep anything.  `generations`
-    are there when other processes read the files too.  `search` says where an account's search file is, None that there
+    plain source's folder may be.  `quotas` says what accounts may keep, None that they may keep anything.  With
+    `generations` other processes may read the files.  `search` says where an account's search file is, None that there
     is none.  The store closes the source, and `threads` if it was given none.
     """
 

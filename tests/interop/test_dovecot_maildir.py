@@ -29,6 +29,7 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.site import Site
+from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.maildir import maildir
 from mailfw.testing.contents import SAMPLES, MemoryContent
 from mailfw.testing.store.fixture import read_all
@@ -188,6 +189,7 @@ class DovecotTests(TestCase):
         from twisted.internet import reactor
 
         store = maildir(Site("mx.example.org", frozenset(), self.work, reactor), retention=86400)
+        assert isinstance(store, IndexedStore)
         self.addCleanup(store.close)
         inbox = await self.fill(store)
         await store.alter(ANN, inbox, [1, 2], FlagChange.ADD, frozenset({DELETED}))

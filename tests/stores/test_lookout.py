@@ -16,6 +16,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 from mailfw.mail.mailbox import DELETED, INBOX, NO_FLAGS, CreateMailbox, NewMessage
 from mailfw.stores import inotify
 from mailfw.stores.index import lookout
+from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.inotify import Inotify, is_remote
 from mailfw.stores.maildir import maildir, source
 from mailfw.testing.contents import PLAIN, MemoryContent
@@ -32,7 +33,9 @@ def _refused(*arguments: object) -> Inotify:
 class LookoutTests(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits what setUp returns
         self.data = Path(self.mktemp()).absolute()  # noqa: ASYNC240 -- a test may block
-        self.store = maildir(site_at(self.data))
+        store = maildir(site_at(self.data))
+        assert isinstance(store, IndexedStore)
+        self.store = store
         self.addCleanup(self.store.close)
         self.inbox = await self.open(ANN)
         self.heard: dict[str, float] = {}

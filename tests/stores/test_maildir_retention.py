@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, CreateMailbox, DeleteMailbox, FlagChange, NewMessage
 from mailfw.mail.retained import Retained
+from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.maildir import maildir, source
 from mailfw.stores.maildir.retention import NAME
 from mailfw.testing.contents import PLAIN, MemoryContent
@@ -27,10 +28,15 @@ class RetentionTests(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits what setUp returns
         self.data = Path(self.mktemp()).absolute()  # noqa: ASYNC240 -- a test may block
         self.root = self.data / "mail/example.org/ann"
-        self.store = maildir(site_at(self.data), retention=self.retention)
+        self.store = self.open_store(self.retention)
         self.addCleanup(lambda: self.store.close())
         await self.store.open_account(ANN)
         self.inbox = await self.id_at(INBOX)
+
+    def open_store(self, retention: float) -> IndexedStore:
+        store = maildir(site_at(self.data), retention=retention)
+        assert isinstance(store, IndexedStore)
+        return store
 
     async def id_at(self, path: tuple[str, ...]) -> str:
         return next(info.id for info in await self.store.mailboxes(ANN) if info.path == path)
@@ -52,7 +58,7 @@ class RetentionTests(TestCase):
         self.assertFalse(any(path.name.startswith(".") for path in (self.root / NAME).iterdir()))
         self.assertEqual(len(await self.store.mailboxes(ANN)), 6)
         await self.store.close()
-        self.store = maildir(site_at(self.data))  # which looks after what dead processes left, and retains nothing
+        self.store = self.open_store(0)  # which looks after what dead processes left, and retains nothing
         await self.store.open_account(ANN)
         self.assertEqual(len(await self.store.mailboxes(ANN)), 6)
         self.assertEqual(len(await self.retained()), 1)
@@ -118,7 +124,7 @@ class RetentionTests(TestCase):
 
     async def test_nothing_is_retained_by_default(self) -> None:
         await self.store.close()
-        self.store = maildir(site_at(self.data))
+        self.store = self.open_store(0)
         await self.store.open_account(ANN)
         await self.expunge()
         self.assertEqual((await self.retained(), self.files()), ([], []))

@@ -17,7 +17,7 @@ ENVELOPE, FIELDS = Want.ENVELOPE.value, Want.FIELDS.value
 def row(envelope: bytes | None = None, fields: bytes | None = None) -> Lasting:
     """Make what lasts of a row with some columns."""
     there = (ENVELOPE if envelope is not None else 0) | (FIELDS if fields is not None else 0)
-    return there, 7, "M7", envelope, None, None, None, fields, None
+    return there, 7, "M7", envelope, None, None, None, fields, None, None, None, None, None
 
 
 class RecentRowsTests(SynchronousTestCase):
