@@ -162,11 +162,13 @@ class ISharedMail(Interface):
     async def access(account: str, mailbox: str) -> AccessList:
         """Return who else may do what, by identifier."""
 
-    async def grant(account: str, mailbox: str, identifier: str, rights: Rights) -> None:
+    async def grant(account: str, mailbox: str, identifier: str, rights: Rights, change: str = "") -> None:
         """
         Give an identifier exactly these rights, which counts as a change of the mailbox; it is durable.
 
-        Without any the identifier is no longer in the list.  Who watches the account of a grantee hears of `SHARES`.
+        With the `change` ``+`` or ``-`` they are added to, or taken from, what it has then, whoever else changes that
+        at the same time.  Without any the identifier is no longer in the list.  Who watches the account of a grantee
+        hears of `SHARES`.
         """
 
     async def shared_with(user: str) -> frozenset[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +14,18 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from mailfw import __version__
+from mailfw.automatic import MOST_WORKERS, one_for_each_core, why_alone
 from mailfw.configuration import Configuration, ConfigurationRefused, Source, usual_file
 from mailfw.configuration.choices import Choices, read
 from mailfw.plugins import with_octets
 
-#: More processes than this help nobody.
-MOST_WORKERS = 256
-#: As many as there are processors for us; a single one is served best by a single process.
+#: As many as suit the machine and the configuration.
 AUTO = "auto"
-#: What holds where the command line does not say: `AUTO` or a number.
-WORKERS = "0"
 
 
-def _count(text: str) -> int:
+def _count(text: str) -> int | str:
     if text == AUTO:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return min(cores, MOST_WORKERS) if cores > 1 else 0
+        return AUTO
     count = int(text)
     if not 0 <= count <= MOST_WORKERS:
         raise ValueError(f"there can be 0 to {MOST_WORKERS} workers")
@@ -48,7 +46,7 @@ class Options(AuthOptionMixin, usage.Options):
         [
             "workers",
             "w",
-            _count(WORKERS),
+            AUTO,
             "Processes that speak with clients: a number, or auto for one per core; 0 is one process for everything.",
             _count,
         ],
@@ -63,6 +61,8 @@ class Options(AuthOptionMixin, usage.Options):
         self["settings"] = []
         #: What ``--auth`` was given, for workers.
         self.auth: list[str] = []
+        #: Why there are no workers though there are cores for them.
+        self.why_alone = ""
 
     def opt_set(self, setting: str) -> None:
         """Set one key, e.g. 'listen.smtp=["tcp:25"]'; it wins over the file."""
@@ -85,9 +85,17 @@ class Options(AuthOptionMixin, usage.Options):
         file = Path(self["config"]) if self["config"] else usual_file()
         try:
             self.source, self.configuration, self.choices = read(file, self["settings"])
-            check_endpoints(self.source, self.configuration)
+            check_endpoints(self.source, self.configuration, left_open())
         except ConfigurationRefused as refused:
             raise usage.UsageError(str(refused))
+        if self["workers"] == AUTO:
+            self["workers"] = self._suitable_count()
+
+    def _suitable_count(self) -> int:
+        count = one_for_each_core()
+        if count:
+            self.why_alone = why_alone(self.configuration, self.choices, self.source.file, self.owner, left_open())
+        return 0 if self.why_alone else count
 
     @property
     def checkers(self) -> list[Any]:
@@ -107,11 +115,27 @@ class Options(AuthOptionMixin, usage.Options):
         return above.get("uid"), above.get("gid")
 
 
-def check_endpoints(source: Source, configuration: Configuration) -> None:
-    """Refuse what is no endpoint string.  Raises `ConfigurationRefused`."""
+#: The variable that tells a program what the one before it, whose place it takes, has left open, by endpoint.
+LEFT_OPEN = "MAILFW_LISTENING"
+
+
+def left_open() -> dict[str, list[tuple[int, int]]]:
+    """Return what the program before us has left open: descriptors with address families, by endpoint."""
+    left: dict[str, list[tuple[int, int]]] = json.loads(os.environ.get(LEFT_OPEN, "{}"))
+    return left
+
+
+def check_endpoints(source: Source, configuration: Configuration, is_open: Collection[str] = ()) -> None:
+    """
+    Refuse what is no endpoint string.  Raises `ConfigurationRefused`.
+
+    What `is_open` has been one before: systemd tells the first program alone which sockets there are.
+    """
     from twisted.internet import reactor
 
     for service, endpoint in configuration.listen.endpoints():
+        if endpoint in is_open:
+            continue
         try:
             serverFromString(reactor, endpoint)
         except Exception as reason:  # a parser raises whatever its arguments make it raise

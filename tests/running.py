@@ -48,7 +48,8 @@ class RunningServer:
         self.folder = folder
         self._asked = False
         self._log = (folder / "said").open("w+b")
-        command = [str(BIN / program[0]), *program[1:], "mailfw", *arguments]
+        # A test that wants workers says so: `--workers` among the arguments comes later, and wins.
+        command = [str(BIN / program[0]), *program[1:], "mailfw", "--workers=0", *arguments]
         self.process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT
         )

@@ -250,6 +250,11 @@ class Answering(Channel):
         """How many calls are being worked on."""
         return self._under_way
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether we have so much to do that we do not hear the worker."""
+        return not self._reads and self._under_way >= self._most_calls
+
     def _take(self, message: list[Any], blobs: Blobs) -> None:
         match message:
             case [0, int(number), str(name), arguments] if name in self._procedures:

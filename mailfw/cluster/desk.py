@@ -6,7 +6,8 @@ All that a worker has open here ends with its connection: drafts, messages, list
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -66,12 +67,41 @@ class RowBatch:
     number: int
 
 
+class Holding:
+    """Something that is open here: closed once it was let go and nobody works with it any more."""
+
+    __slots__ = ("_close", "_is_let_go", "_thing", "_users")
+
+    def __init__(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> None:
+        self._thing = thing
+        self._close = close
+        self._users = 0
+        self._is_let_go = False
+
+    def __enter__(self) -> Any:
+        self._users += 1
+        return self._thing
+
+    def __exit__(self, *error: object) -> None:
+        self._users -= 1
+        self._close_if_over()
+
+    def let_go(self) -> None:
+        """Close it, now or when whoever works with it has done so."""
+        self._is_let_go = True
+        self._close_if_over()
+
+    def _close_if_over(self) -> None:
+        if self._is_let_go and not self._users:
+            Deferred.fromCoroutine(_close(self._close))
+
+
 class Holdings:
-    """What one worker has open here, by number: each with how it is closed."""
+    """What one worker has open here, by number."""
 
     def __init__(self) -> None:
         self._last = 0
-        self._held: dict[int, tuple[Any, Callable[[], Awaitable[Any]]]] = {}
+        self._held: dict[int, Holding] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -79,21 +109,21 @@ class Holdings:
     def add(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> int:
         """Keep something, and return its number."""
         self._last += 1
-        self._held[self._last] = thing, close
+        self._held[self._last] = Holding(thing, close)
         return self._last
 
-    def get(self, number: int) -> Any:
-        """Return what has a number.  Raises `Malformed`."""
+    def use(self, number: int) -> Holding:
+        """Return what has a number, to be worked with in its context.  Raises `Malformed`."""
         try:
-            return self._held[number][0]
+            return self._held[number]
         except KeyError:
             raise Malformed(f"there is nothing with the number {number}")
 
     def let_go(self, number: int) -> None:
         """Close it; nothing happens where it is closed."""
-        _, close = self._held.pop(number, (None, None))
-        if close is not None:
-            Deferred.fromCoroutine(_close(close))
+        holding = self._held.pop(number, None)
+        if holding is not None:
+            holding.let_go()
 
     def clear(self) -> None:
         """Close everything."""
@@ -152,24 +182,32 @@ class StoreDesk:
 
     async def write(self, number: int, octets: bytes) -> None:
         """Append to a draft."""
-        draft: IDraft = self.holdings.get(number)
-        await draft.write(octets)
+        with self.holdings.use(number) as draft:
+            await draft.write(octets)
 
     async def read(self, number: int, offset: int, length: int) -> bytes:
         """Read from a message or draft."""
-        content: IContent = self.holdings.get(number)
-        return await content.read(offset, length)
+        with self.holdings.use(number) as content:
+            octets: bytes = await content.read(offset, length)
+            return octets
 
-    def _content(self, carried: Carried) -> IContent:
+    def _content(self, carried: Carried, used: ExitStack) -> IContent:
+        """Return what arrived; what of it is held stays open at least until `used` ends."""
         found: Content
         match carried:
             case Inline(octets):
                 found = Octets(octets)
             case Held(number):
-                found = self.holdings.get(number)
+                found = used.enter_context(self.holdings.use(number))
             case Behind(prefix, number, start):
-                found = Prefixed(prefix, self.holdings.get(number), start)
+                found = Prefixed(prefix, used.enter_context(self.holdings.use(number)), start)
         return cast("IContent", found)
+
+    def _messages(self, parcels: Sequence[NewParcel], used: ExitStack) -> list[NewMessage]:
+        return [
+            NewMessage(self._content(each.content, used), each.flags, each.received, each.token, each.summary)
+            for each in parcels
+        ]
 
     async def _opened(self, content: IContent) -> Opened:
         if content.size > PIECE:
@@ -220,15 +258,13 @@ class StoreDesk:
     async def rows(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> RowBatch:
         """Return the first rows."""
         batches: Any = self._store.rows(account, mailbox, uids, want)
-        return await self._batch(batches, self._hold(batches, batches.aclose))
+        return await self.more_rows(self._hold(batches, batches.aclose))
 
     async def more_rows(self, number: int) -> RowBatch:
         """Return the next rows."""
-        return await self._batch(self.holdings.get(number), number)
-
-    async def _batch(self, batches: AsyncIterator[list[Row]], number: int) -> RowBatch:
         try:
-            rows = await anext(batches, None)
+            with self.holdings.use(number) as batches:
+                rows = await anext(batches, None)
         except BaseException:
             self.holdings.let_go(number)
             raise
@@ -245,28 +281,43 @@ class StoreDesk:
     async def contents(self, account: str, mailbox: str, uids: Sequence[int]) -> tuple[int, list[tuple[int, Opened]]]:
         """Open messages until they are enough for one answer; how many of `uids` that covers, and the messages."""
         found: list[tuple[int, Opened]] = []
+        try:
+            return await self._open_some(account, mailbox, uids, found), found
+        except BaseException:
+            for _, opened in found:
+                self.holdings.let_go(opened.number)
+            raise
+
+    async def _open_some(self, account: str, mailbox: str, uids: Sequence[int], found: list[tuple[int, Opened]]) -> int:
+        """Add messages that are opened to `found`, and return how many of `uids` that covers."""
         size = 0
         if IManyContents.providedBy(self._store):
             many: Any = self._store
-            batches = many.contents(account, mailbox, uids)
-            try:
+            async with aclosing(many.contents(account, mailbox, uids)) as batches:
                 async for batch in batches:
-                    for uid, content in batch:
-                        found.append((uid, await self._opened(content)))
-                        size += content.size
+                    size += await self._open_batch(batch, found)
                     if size > _AT_ONCE:
-                        return list(uids).index(found[-1][0]) + 1, found
-            finally:
-                await batches.aclose()
-            return len(uids), found
+                        return list(uids).index(found[-1][0]) + 1
+            return len(uids)
         for done, uid in enumerate(uids, 1):
             opened = await self.content(account, mailbox, uid)
             if opened is not None:
                 found.append((uid, opened))
                 size += opened.size
             if size > _AT_ONCE:
-                return done, found
-        return len(uids), found
+                return done
+        return len(uids)
+
+    async def _open_batch(self, batch: Sequence[tuple[int, IContent]], found: list[tuple[int, Opened]]) -> int:
+        """Add what a store has opened to `found`, and return its octets; where one cannot be read all are closed."""
+        for place, (uid, content) in enumerate(batch):
+            try:
+                found.append((uid, await self._opened(content)))
+            except BaseException:
+                for _, unread in batch[place + 1 :]:
+                    await _close(unread.close)
+                raise
+        return sum(content.size for _, content in batch)
 
     async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: str) -> SearchAnswer:
         """Say which messages match, and which have to be read to tell: all, if the store does not search."""
@@ -283,8 +334,8 @@ class StoreDesk:
 
     async def append(self, account: str, mailbox: str, messages: list[NewParcel]) -> list[Appended]:
         """Add messages."""
-        new = [NewMessage(self._content(m.content), m.flags, m.received, m.token, m.summary) for m in messages]
-        return await self._store.append(account, mailbox, new)
+        with ExitStack() as used:
+            return await self._store.append(account, mailbox, self._messages(messages, used))
 
     async def alter(
         self,
@@ -315,9 +366,9 @@ class StoreDesk:
         """Return who else may do what."""
         return await self._shared().access(account, mailbox)
 
-    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights, change: str = "") -> None:
         """Give an identifier exactly these rights."""
-        await self._shared().grant(account, mailbox, identifier, rights)
+        await self._shared().grant(account, mailbox, identifier, rights, change)
 
     async def shared_with(self, user: str) -> frozenset[str]:
         """Return who may share something with a user."""

@@ -56,7 +56,7 @@ class FrameReader:
             raise Malformed("the lengths of a frame do not fit")
         try:
             message = json.loads(self._octets[start : start + text])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Malformed("a frame is no JSON")
         if type(message) is not list or not message:
             raise Malformed("a frame is no message")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -23,6 +25,7 @@ from mailfw.mail.outcome import Outcome
 from mailfw.mail.queued import Pending, Queued
 from mailfw.mail.route import Route
 from mailfw.mail.verdict import Verdict
+from mailfw.patience import within
 
 log = Logger()
 
@@ -42,13 +45,16 @@ class Keeping(Protocol):
         """Deliver a message now."""
 
 
-class Keeper:
-    """
-    What workers ask for.
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """A policy that counts, and the seconds that it may take for an answer."""
 
-    `policies` are those that count, by the name that a worker asks for them by.  `orders` is what a new worker is told:
-    plain JSON.
-    """
+    policy: IDeliveryPolicy
+    timeout: float = 10.0
+
+
+class Keeper:
+    """What workers ask for; `policies` are those that count, by the name that a worker asks for them by."""
 
     def __init__(
         self,
@@ -56,7 +62,7 @@ class Keeper:
         store: IMailStore,
         custody: Keeping,
         etrn: Callable[[str], Awaitable[bool]],
-        policies: dict[str, IDeliveryPolicy],
+        policies: dict[str, Counting],
         reactor: Any,
     ) -> None:
         self.store = store
@@ -66,7 +72,7 @@ class Keeper:
         self.register = Register()
         self.ledger = Ledger(reactor.seconds, self.register.tell_others)
         self.locked: set[str] = set()
-        self._reactor = reactor
+        self.reactor = reactor
 
     def serve(self, descriptor: int, listeners: Mapping[str, Callable[..., None]]) -> Answering:
         """Answer a worker on a connected socket, which is duplicated; `listeners` hear its other news."""
@@ -87,7 +93,7 @@ class Keeper:
         channel.append(Answering(desk, heard, desk.leave))
         factory: Any = Factory.forProtocol(lambda: channel[0])
         factory.noisy = False
-        self._reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
+        self.reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
         self.register.join(desk, tell)
         self.ledger.join(tell)
         return channel[0]
@@ -103,21 +109,23 @@ class WorkerDesk(StoreDesk):
 
     def leave(self) -> None:
         """Undo whatever the worker cannot undo any more."""
-        super().leave()
         self._keeper.register.leave(self)
         for account in list(self._locked):
             self.release_maildrop(account)
+        super().leave()
 
     async def take(self, messages: list[tuple[Queued, Carried]]) -> None:
         """Keep messages."""
-        await self._keeper.custody.take([(queued, self._content(carried)) for queued, carried in messages])
+        with ExitStack() as used:
+            await self._keeper.custody.take([(queued, self._content(carried, used)) for queued, carried in messages])
 
     async def deliver(
         self, route: Route, envelope: Envelope, pendings: tuple[Pending, ...], content: Carried, junk: bool
     ) -> dict[Address, Outcome]:
         """Deliver a message now."""
-        found = await self._keeper.custody.deliver(route, envelope, pendings, self._content(content), junk)
-        return dict(found)
+        with ExitStack() as used:
+            kept = self._content(content, used)
+            return dict(await self._keeper.custody.deliver(route, envelope, pendings, kept, junk))
 
     async def etrn(self, domain: str) -> bool:
         """Try what waits for a domain."""
@@ -126,20 +134,22 @@ class WorkerDesk(StoreDesk):
     async def judge(
         self, policy: str, question: str, client: Client, sender: Address | None, recipient: Address | None
     ) -> Verdict | None:
-        """Ask a policy that counts."""
+        """Ask a policy that counts; one that never answers must not be waited for here when no worker does any more."""
         asked = self._keeper.policies.get(policy)
         if asked is None:
             raise Malformed(f"there is no policy {policy!r}")
         match question:
             case "on_connect":
-                return await asked.on_connect(client)
+                asking = asked.policy.on_connect(client)
             case "on_helo":
-                return await asked.on_helo(client)
+                asking = asked.policy.on_helo(client)
             case "on_sender":
-                return await asked.on_sender(client, sender)
+                asking = asked.policy.on_sender(client, sender)
             case "on_recipient" if recipient is not None:
-                return await asked.on_recipient(client, sender, recipient)
-        raise Malformed(f"there is no question {question!r}")
+                asking = asked.policy.on_recipient(client, sender, recipient)
+            case _:
+                raise Malformed(f"there is no question {question!r}")
+        return await within(self._keeper.reactor, asked.timeout, asking)
 
     async def take_allowance(self, counted: Counted, name: str) -> tuple[float, bool]:
         """Count an event of which not many are left."""

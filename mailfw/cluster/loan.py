@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from zope.interface import alsoProvides
@@ -70,8 +71,9 @@ class LendingDesk(StoreDesk):
         self, account: str, mailbox: str, messages: list[NewParcel], uids: Sequence[int]
     ) -> list[Appended]:
         """Add messages under their UIDs."""
-        new = [NewMessage(self._content(m.content), m.flags, m.received, m.token, m.summary) for m in messages]
-        return await INumberedMail(self._store).append_numbered(account, mailbox, new, uids)
+        with ExitStack() as used:
+            new = self._messages(messages, used)
+            return await INumberedMail(self._store).append_numbered(account, mailbox, new, uids)
 
 
 class BorrowedStore(RemoteStore):

@@ -26,7 +26,10 @@ class Procedure:
         """Read the arguments.  Raises `Malformed`."""
         if type(plain) is not list or len(plain) != len(self.parameters):
             raise Malformed("another number of arguments expected")
-        return [codec.read(each, blobs) for codec, each in zip(self.parameters, plain, strict=True)]
+        try:
+            return [codec.read(each, blobs) for codec, each in zip(self.parameters, plain, strict=True)]
+        except (ValueError, TypeError) as reason:  # of a value that refuses what it is made of
+            raise Malformed(str(reason)) from reason
 
 
 @cache

@@ -31,9 +31,9 @@ class RemoteShares:
         access: AccessList = await self._asking.call("access", account, mailbox)
         return access
 
-    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
-        """Give an identifier exactly these rights."""
-        await self._asking.call("grant", account, mailbox, identifier, rights)
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights, change: str = "") -> None:
+        """Give an identifier exactly these rights, or more or less by these."""
+        await self._asking.call("grant", account, mailbox, identifier, rights, change)
 
     async def shared_with(self, user: str) -> frozenset[str]:
         """Return who may share something with a user."""

@@ -209,14 +209,17 @@ class RemoteStore:
         """Call `notice` after each change, until the function returned is called."""
         number = self._watches.add(notice)
 
+        def end(answer: None = None) -> None:
+            self._asking.tell("unwatch", number)
+
         def stop() -> None:
             if self._watches.remove(number):
-                self._asking.tell("unwatch", number)
+                end()
 
         try:
-            await self._asking.call("watch", account, number)
+            await self._asking.call("watch", account, number, dispose=end)
         except BaseException:
-            stop()
+            self._watches.remove(number)
             raise
         return stop
 

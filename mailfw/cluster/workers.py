@@ -86,7 +86,10 @@ class Worker(ProcessProtocol):
         return process.pid if process is not None else None
 
     def look(self) -> None:
-        """End it if it has hung; ask it to answer."""
+        """End it if it has hung; ask it to answer.  While we cannot hear it, that is not its fault."""
+        if self.channel is not None and self.channel.is_behind:
+            self.silence = 0
+            return
         most = SILENCE if self.is_ready else SLOW_START
         self.silence += 1
         if self.silence > most:
@@ -227,7 +230,13 @@ class Workers:
         worker = Worker(number, self)
         worker.started = self.reactor.seconds()
         ours, theirs = socket.socketpair()
-        descriptors = {0: "w", 1: "r", 2: "r", 3: theirs.fileno()}
+        with ours, theirs:
+            self._connect(worker, program, ours.fileno(), theirs.fileno())
+        return worker
+
+    def _connect(self, worker: Worker, program: Program, ours: int, theirs: int) -> None:
+        """Start the process, with its end of a connection to us; where that fails the connection ends."""
+        descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", 3: theirs}
         told = []
         for place, port in enumerate(self._ports, 4):
             descriptors[place] = port.descriptor
@@ -236,13 +245,10 @@ class Workers:
         descriptors.update(enumerate(program.inherited.values(), first))
         inherited = {name: place for place, name in enumerate(program.inherited, first)}
         listeners = {"ready": lambda: self._is_ready(worker), "alive": worker.hear}
-        worker.channel = self._keeper.serve(ours.fileno(), listeners)
+        worker.channel = self._keeper.serve(ours, listeners)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(each or os.getcwd() for each in sys.path)}  # noqa: PTH109  # what "" in sys.path means
         self.reactor.spawnProcess(worker, program.arguments[0], program.arguments, environment, childFDs=descriptors)
-        ours.close()
-        theirs.close()
-        worker.channel.tell("orders", {**program.orders, **inherited, "ports": told, "number": number})
-        return worker
+        worker.channel.tell("orders", {**program.orders, **inherited, "ports": told, "number": worker.number})
 
     def _is_ready(self, worker: Worker) -> None:
         worker.is_ready = True
@@ -262,22 +268,30 @@ class Workers:
         if self._is_stopping:
             return
         young = self.reactor.seconds() - worker.started < GROWN_UP
-        deaths = self._deaths[worker.number] = self._deaths.get(worker.number, 0) + 1 if young else 1
+        self._died(worker.number, young, reason.getErrorMessage())
+
+    def _died(self, number: int, young: bool, reason: str) -> None:
+        deaths = self._deaths[number] = self._deaths.get(number, 0) + 1 if young else 1
         if deaths >= HOPELESS and not self._started.called:
             self._on_hopeless()
             return
         pause = min(FIRST_PAUSE * 2.0 ** min(deaths - 1, 20), LONGEST_PAUSE)
         log.error(
             "Worker {number} has ended ({reason}): it is started again in {pause} s",
-            number=worker.number,
-            reason=reason.getErrorMessage(),
+            number=number,
+            reason=reason,
             pause=pause,
         )
-        self._restarts.append(self.reactor.callLater(pause, self._again, worker.number))
+        self._restarts = [restart for restart in self._restarts if restart.active()]
+        self._restarts.append(self.reactor.callLater(pause, self._again, number))
 
     def _again(self, number: int) -> None:
-        if not self._is_stopping and number not in self._present:
+        if self._is_stopping or number in self._present:
+            return
+        try:
             self._present[number] = self._spawn(number)
+        except OSError as reason:  # no descriptor, process or memory is left just now
+            self._died(number, True, str(reason))
 
     async def replace(self) -> bool:
         """
@@ -285,10 +299,18 @@ class Workers:
 
         False, and all stays as it is, where one of the new ones cannot start.
         """
-        fresh = [self._spawn(number) for number in range(self._count)]
-        self._old.extend(fresh)  # until they are wanted
-        await self._ready(fresh)
-        if self._is_stopping or not all(worker.is_ready and worker.pid for worker in fresh):
+        if self._is_stopping:
+            return False
+        fresh: list[Worker] = []
+        try:
+            for number in range(self._count):
+                fresh.append(self._spawn(number))  # those before one that fails have to be ended
+                self._old.append(fresh[-1])  # until they are wanted
+        except OSError as reason:
+            log.error("A worker cannot be started: {reason}", reason=str(reason))
+        else:
+            await self._ready(fresh)
+        if self._is_stopping or sum(worker.is_ready and worker.pid is not None for worker in fresh) < self._count:
             for worker in fresh:
                 worker.terminate()
             return False

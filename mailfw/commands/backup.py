@@ -160,13 +160,20 @@ def restore(given: argparse.Namespace) -> int:
 
 async def _restore(given: argparse.Namespace, opened: Stock, root: Path) -> bool:
     from mailfw.transfer.backup_ends import LEAP, BackupOrigin
+    from mailfw.transfer.check import list_faults
     from mailfw.transfer.engine import Terms
 
     saved = _backup(opened, root)
     manifest = await opened.disk.run(saved.manifest)
     account = full_name(given.account, opened) if given.account else manifest.account
+    faults: list[str] = []
     if manifest.finished is None:
         remark(f"{root}: this backup was not finished; what is in it is restored")
+    else:
+        for box in manifest.boxes:
+            faults += await opened.disk.run(list_faults, saved, box)
+    for fault in faults:
+        remark(f"{root}: {fault}")
     names = opened.account_names()
     if names is not None and account not in names:
         remark(f"note: nobody can log in as {account} yet")
@@ -175,4 +182,4 @@ async def _restore(given: argparse.Namespace, opened: Stock, root: Path) -> bool
         raise CommandRefused(f"{root} has no mailbox {'/'.join(min(unknown))}")
     origin = BackupOrigin(saved, manifest, given.gone)
     target = await opened.target(account, origin.name, recognises=account == manifest.account, leap=LEAP)
-    return await move(opened, account, origin, target, Terms(given.reset_flags, not given.quick, only))
+    return await move(opened, account, origin, target, Terms(given.reset_flags, not given.quick, only)) and not faults

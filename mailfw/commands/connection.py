@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from mailfw.commands.language import LOCK, SOCKET, VERSION, reachable
 from mailfw.commands.refusal import CommandRefused
+from mailfw.commands.words import safe
 from mailfw.configuration import Configuration, Source
 from mailfw.configuration.reading import configure
 
@@ -233,5 +234,5 @@ def in_reactor(work: Callable[[Any], Any]) -> None:
 
 
 def remark(text: str) -> None:
-    """Say something that is not the command's result."""
-    print(f"mailfw: {text}", file=sys.stderr)
+    """Say something that is not the command's result; what others have written in it does nothing to a terminal."""
+    print(f"mailfw: {safe(text)}", file=sys.stderr)

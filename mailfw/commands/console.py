@@ -24,6 +24,7 @@ from mailfw.commands import (
     user,
 )
 from mailfw.commands.refusal import CommandRefused
+from mailfw.commands.words import safe
 from mailfw.configuration import ConfigurationRefused, usual_file
 from mailfw.plugins import PluginRefused
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code: int = given.run(given)
     except (CommandRefused, ConfigurationRefused, PluginRefused) as refused:
-        print(f"mailfw: {refused}", file=sys.stderr)
+        print("mailfw: " + "\n".join(map(safe, str(refused).split("\n"))), file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         code = 130

@@ -74,6 +74,8 @@ class Known:
 
 # field-name = 1*ftext                                               RFC 5322 section 3.6.8
 _NAME = re.compile(rb"[!-9;-~]+")
+#: Patterns of longer ones are not worth keeping.
+_LONGEST = 100
 
 
 @functools.lru_cache(maxsize=256)
@@ -84,7 +86,7 @@ def _field_pattern(name: bytes) -> re.Pattern[bytes]:
 
 def _raw_values(header: bytes, name: bytes) -> list[bytes]:
     """Return what stands behind the colon, and the colon."""
-    if _NAME.fullmatch(name):
+    if len(name) <= _LONGEST and _NAME.fullmatch(name):
         return _field_pattern(name).findall(header)
     return [raw[max(raw.find(b":"), 0) :] for found, raw in split_fields(header) if found == name]
 

@@ -50,10 +50,11 @@ def _conditions(keys: Sequence[Key]) -> tuple[Condition, ...]:
 
 def gathered(key: And) -> And:
     """Return a search with those of its keys that are about text alone as one."""
-    texts = tuple(each for each in key.keys if condition_of(each) is not None)
+    conditions = [condition_of(each) for each in key.keys]
+    texts = tuple(each for each, found in zip(key.keys, conditions, strict=True) if found is not None)
     if len(texts) < 2:
         return key
-    return And((And(texts), *(each for each in key.keys if each not in texts)))
+    return And((And(texts), *(each for each, found in zip(key.keys, conditions, strict=True) if found is None)))
 
 
 @dataclass(slots=True)

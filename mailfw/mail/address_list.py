@@ -42,11 +42,11 @@ _PLAIN = re.compile(
     rb"(<)?([\w!#$%&'*+/=?^`{|}~.-]++)@([\w.-]++)(?(3)>)[ \t]*+(?:,|\Z)"
 )
 # atom, quoted-string, comment without another inside, domain-literal, specials       RFC 5322 section 3.2
-_LEXEME = re.compile(
-    rb'(?P<space>[ \t\r\n]++)|(?P<word>[^\s"(),:;<>@\[\]\\]++|\[[^\[\]]*+\])|(?P<quoted>"(?:[^"\\]|\\.)*+")'
-    rb"|(?P<paren>\()|(?P<special>[,:;<>@])|(?P<other>.)",
-    re.DOTALL,
-)
+_SPACE_OR_WORD = rb'(?P<space>[ \t\r\n]++)|(?P<word>[^\s"(),:;<>@\[\]\\]++|\[[^\[\]]*+\])'
+_QUOTED_STRING = rb'|(?P<quoted>"(?:[^"\\]|\\.)*+")'
+_OTHERS = rb"|(?P<paren>\()|(?P<special>[,:;<>@])|(?P<other>.)"
+_LEXEME = re.compile(_SPACE_OR_WORD + _QUOTED_STRING + _OTHERS, re.DOTALL)
+_LEXEME_UNQUOTED = re.compile(_SPACE_OR_WORD + _OTHERS, re.DOTALL)
 _PAREN = re.compile(rb"\\.|[()]", re.DOTALL)
 
 
@@ -65,8 +65,8 @@ def parse_addresses(value: bytes) -> list[MailAddress]:
 
 
 def _tokens(value: bytes) -> Iterator[_Token]:
-    position, spaced = 0, False
-    while (match := _LEXEME.match(value, position)) is not None:
+    position, spaced, lexeme = 0, False, _LEXEME
+    while (match := lexeme.match(value, position)) is not None:
         position = match.end()
         kind = match.lastgroup
         if kind == "space":
@@ -83,7 +83,9 @@ def _tokens(value: bytes) -> Iterator[_Token]:
             yield _Token(_QUOTED, unquote(match[0]), spaced)
         elif kind == "special":
             yield _Token(_SPECIAL, match[0], spaced)
-        elif match[0] not in b'")\\':  # quotes and parentheses without their other half are passed over
+        elif match[0] == b'"':
+            lexeme = _LEXEME_UNQUOTED  # where a quoted string has no end, no later one has: it is not looked for again
+        elif match[0] not in b")\\":  # quotes and parentheses without their other half are passed over
             yield _Token(_WORD, match[0], spaced)
         spaced = False
 

@@ -17,8 +17,9 @@ NO_ID = bytes(WIDTH)
 MAX_REFERENCES = 100
 
 # msg-id = "<" id-left "@" id-right ">"                               RFC 5322 section 3.6.4
-# The "@" is often missing, and spaces are where a field was folded.
-_ID = re.compile(rb'<((?:[^<>"]|"(?:[^"\\]|\\.)*+")++)>', re.DOTALL)
+# The "@" is often missing, and spaces are where a field was folded.  No quotes hide a bracket: so each "<" is looked
+# from as far as the next one only, and any value takes time in proportion to its length.
+_ID = re.compile(rb'<((?:[^<>"]|"(?:[^"\\<>]|\\[^<>])*+")++)>')
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _PAIR = re.compile(rb"\\(.)", re.DOTALL)
 _SPACES = re.compile(rb"[ \t\r\n]+")
@@ -44,12 +45,10 @@ def relations(values: Mapping[bytes, bytes], subject: bytes) -> Relations:
     own = next(iter(message_ids(values.get(b"message-id", b""), lenient=True)), None)
     replied = message_ids(values.get(b"in-reply-to", b""))
     referred = message_ids(values.get(b"references", b""))
-    if len(referred) > MAX_REFERENCES:
-        referred = [referred[0], *referred[1 - MAX_REFERENCES :]]
     named = referred or replied[:1]
     ids = b"".join([NO_ID if own is None else _digest(own), *map(_digest, named)])
     # The nearest relation first: RFC 8621 section 3 asks for the ids of all three fields, and for the same subject.
-    nearest = ([] if own is None else [own]) + replied[:MAX_REFERENCES] + named[::-1]
+    nearest = ([] if own is None else [own]) + replied + named[::-1]
     return Relations(ids, _keys(nearest, subject.replace(b" ", b"")))
 
 
@@ -57,13 +56,17 @@ def message_ids(value: bytes, lenient: bool = False) -> list[bytes]:
     """
     Return the ids in a field value without their brackets: quotes that change nothing, and spaces, are gone.
 
-    With `lenient`, a value without brackets is an id.
+    Of more than `MAX_REFERENCES` these are the first and the last ones.  With `lenient`, a value without brackets is an
+    id.
     """
     if not value:
         return []
     if _ONE.fullmatch(value) is not None:
         return [value[1:-1]]
-    found = list(filter(None, map(_normal, _ID.findall(value))))
+    written = _ID.findall(value)
+    if len(written) > MAX_REFERENCES:
+        written = [written[0], *written[1 - MAX_REFERENCES :]]
+    found = list(filter(None, map(_normal, written)))
     if lenient and not found and _PLAIN.fullmatch(value.strip()):
         return [value.strip()]
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mailfw.mail.address import normalise_domain
+
 #: A set of rights, each a letter of RFC 4314 section 2.1.
 Rights = frozenset[str]
 
@@ -28,7 +30,7 @@ AccessList = Mapping[str, Rights]
 #: What begins an identifier whose rights are taken away (RFC 4314 section 2).
 _NEGATIVE = "-"
 #: Octets of an identifier; an address has no more than 254.
-_LONGEST = 256
+LONGEST = 256
 
 
 class BadRights(ValueError):
@@ -66,10 +68,13 @@ def identifier_of(text: str, domain: str) -> str:
     if name not in EVERYBODY:
         local, at, own = name.rpartition("@")
         local, own = (local, own) if at else (name, domain)
-        name = f"{local}@{own}"
+        try:
+            name = f"{local}@{normalise_domain(own)}"
+        except ValueError:
+            raise BadRights("That domain cannot be")
         if not local or not own or not name.isprintable() or " " in name or "/" in name:
             raise BadRights("Not the name of an account, nor anyone")
-    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
         raise BadRights("Nobody has so long a name")
     return _NEGATIVE * negative + name
 
@@ -81,7 +86,13 @@ def is_grant(identifier: str) -> bool:
 
 def identifiers_of(user: str) -> frozenset[str]:
     """Return the identifiers by which rights may be given to an account."""
-    return EVERYBODY | {user}
+    return EVERYBODY.union(entries_of(user)[:1])
+
+
+def entries_of(user: str) -> tuple[str, ...]:
+    """Return the identifiers of the rights that are given to an account by its name, and of those taken from it."""
+    # An account's name that begins so would stand for what is taken from another.
+    return () if user.startswith(_NEGATIVE) else (user, _NEGATIVE + user)
 
 
 def rights_of(access: AccessList, user: str) -> Rights:
@@ -94,6 +105,16 @@ def rights_of(access: AccessList, user: str) -> Rights:
         given |= access.get(identifier, NO_RIGHTS)
         taken |= access.get(_NEGATIVE + identifier, NO_RIGHTS)
     return frozenset(given - taken)
+
+
+def changed(before: Rights, change: str, rights: Rights) -> Rights:
+    """Return the rights after these were added (``+``), taken away (``-``), or put in place of all others."""
+    match change:
+        case "+":
+            return before | rights
+        case "-":
+            return before - rights
+    return rights
 
 
 def right_for(flag: str) -> str:

@@ -141,7 +141,7 @@ def terms_of(root: Part, read: Callable[[int, int], bytes]) -> Terms:
     is_whole = True
     for piece in pieces(root):
         text = piece.read(read(piece.start, piece.size) if piece.size else b"")
-        if len(text) > room:
+        if len(text) > room and piece.section is not Section.HEAD:  # each character of a header may become eighteen
             text, is_whole = text[: max(room, 0)], False
         room -= len(text)
         if text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import quopri
 import re
-import unicodedata
+from unicodedata import combining, normalize
 
 from mailfw.mail.words import decode_b, decode_charset
 
@@ -28,21 +28,41 @@ _BLANKS = re.compile(r"[\s\0-\x1f\x7f]{2,}|[^\S ]|[\0-\x1f\x7f]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
 _HALVES = re.compile("[\ud800-\udfff]")
 
+# What joins the character before it, as it is or taken apart; beyond U+1F000 there is none.
+_MARKS = frozenset(
+    character for character in map(chr, range(0x300, 0x1F000)) if all(map(combining, normalize("NFKD", character)))
+)
+# UAX #15 section 13: no text has more than 30 of them in a row.  Putting n in order takes n² steps.
+_CROWD = re.compile(r"(?![\0-\u02ff])([{0}]{{30}})[{0}]+".format("".join(_MARKS)))
+
+# A number with more digits than Python reads (`sys.int_info.default_max_str_digits` is 4300) is no character's.
+_HUGE = re.compile(r"&#[0-9]{4000,}+;?")
+
 
 def fold(text: str) -> str:
     """
     Return text as it is compared: in compatible composed form (NFKC), without case, white space as one space.
 
     Hangul and accents written as several characters are composed, full-width letters and ligatures are the plain ones;
-    accents stay.  What is broken over lines is as if there were a space.  Folding twice changes nothing.
+    accents stay, up to 30 on one letter.  What is broken over lines is as if there were a space.  Folding twice changes
+    nothing.
     """
     if text.isascii():
         return _BLANKS.sub(" ", text.lower())
     text = _INVISIBLE.sub("", _HALVES.sub("\ufffd", text))
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    while (again := unicodedata.normalize("NFKC", folded).casefold()) != folded:
+    folded = _composed(text)
+    while (again := _composed(folded)) != folded:
         folded = again  # for the few characters that become others in several steps
     return _BLANKS.sub(" ", folded)
+
+
+def _composed(text: str) -> str:
+    return _thinned(normalize("NFKC", _thinned(text)).casefold())
+
+
+def _thinned(text: str) -> str:
+    """Return text without what nobody could read of its marks; most text has none."""
+    return text if _MARKS.isdisjoint(text) else _CROWD.sub(r"\1", text)
 
 
 def decode_transfer(octets: bytes, encoding: str) -> bytes:
@@ -57,7 +77,7 @@ def decode_transfer(octets: bytes, encoding: str) -> bytes:
 def html_to_text(markup: str) -> str:
     """Return what a reader sees of HTML, roughly: enough to search in."""
     seen = _TAG.sub("", _BLOCK.sub(" ", _UNSEEN.sub(" ", markup)))
-    return html.unescape(seen)
+    return html.unescape(_HUGE.sub("\ufffd", seen))
 
 
 def part_text(octets: bytes, subtype: str, encoding: str, charset: str) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+import encodings
+import pkgutil
 import re
+from encodings import aliases
 from urllib.parse import unquote_to_bytes
 
 from mailfw.mail.fields import Parameters, to_octets
@@ -58,8 +61,12 @@ _ALIASES = {
 def find_codec(charset: str) -> codecs.CodecInfo | None:
     """Return Python's codec for a charset as mail names it, None for one nobody knows."""
     name = charset.strip().strip("'\"").lower()
+    # Python remembers for good every name that it is asked for.
+    name = encodings.normalize_encoding(_ALIASES.get(name, name)) if len(name) <= _LONGEST else ""
+    if name not in _KNOWN and name.replace(".", "_") not in _KNOWN:
+        return None
     try:
-        found = codecs.lookup(_ALIASES.get(name, name))
+        found = codecs.lookup(name)
     except (LookupError, ValueError):
         return None
     # Python also calls things a codec that are none for text: base64, zlib, rot13, and those of names in DNS.
@@ -67,6 +74,9 @@ def find_codec(charset: str) -> codecs.CodecInfo | None:
     return found if is_text else None
 
 
+#: Longer than any name of a charset.
+_LONGEST = 40
+_KNOWN = {*aliases.aliases, *(module.name for module in pkgutil.iter_modules(encodings.__path__))} - {"aliases"}
 _NOT_CHARSETS = frozenset(("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"))
 
 

@@ -25,5 +25,5 @@ def makeService(options: Options) -> IService:
         owner=options.owner,
         is_daemon=options.is_daemon,
         text_log=text_log(options.parent or {}, reactor),
-        crew=Crew(options["workers"], options.source.file, options["settings"], options.auth),
+        crew=Crew(options["workers"], options.source.file, options["settings"], options.auth, options.why_alone),
     )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailfw import __version__
-from mailfw.cluster.keeper import Keeper
+from mailfw.cluster.keeper import Counting, Keeper
 from mailfw.cluster.workers import Program, SharedPort, Workers, processor_seconds
 from mailfw.configuration import Configuration, ConfigurationRefused
 from mailfw.configuration.choices import Choices, read
 from mailfw.generations import Generations
 from mailfw.optional import ISharedMail
+from mailfw.options import check_endpoints
 from mailfw.plugins import PluginRefused
 from mailfw.service.assembly import Assembly
+from mailfw.service.first_start import check_certificates
 from mailfw.service.judges import counts, policy_names, site_of
 from mailfw.service.stock import kind_of
 
@@ -33,15 +36,23 @@ log = Logger()
 THEIRS = frozenset({"tls", "auth", "policy", "limits", "trust", "extensions", "mechanisms", "allow_plaintext_auth"})
 
 
+#: What we hear.
+_SIGNALS = (signal.SIGHUP, signal.SIGUSR2)
+
+
 class Crew:
     """
-    `count` workers, none for 0.
+    `count` workers, none for 0, and what signals ask for.
 
-    `file`, `settings` and `auth` are what the command line says, and each worker is told.
+    `file`, `settings` and `auth` are what the command line says, and each worker is told.  `why_alone` is what people
+    are told where there would have been workers otherwise.
     """
 
-    def __init__(self, count: int, file: Path | None, settings: Sequence[str], auth: Sequence[str]) -> None:
+    def __init__(
+        self, count: int, file: Path | None, settings: Sequence[str], auth: Sequence[str], why_alone: str = ""
+    ) -> None:
         self.count = count
+        self._why_alone = why_alone
         self._file = file.absolute() if file else None
         self._settings = list(settings)
         self._auth = list(auth)
@@ -53,7 +64,7 @@ class Crew:
         self._store: str
         self._reactor: Any
         self._reloading = False
-        self._signals_before: dict[signal.Signals, Any] = {}
+        self._is_heeding = False
 
     @property
     def generations(self) -> Generations:
@@ -78,9 +89,8 @@ class Crew:
         configuration: Configuration,
         choices: Choices,
         reactor: Any,
-        upgrade: Callable[[], None],
     ) -> None:
-        """Start the workers, and call `upgrade` when SIGUSR2 comes; when this returns they take connections."""
+        """Start the workers; when this returns they take connections."""
         self._assembly, self._configuration, self._reactor = assembly, configuration, reactor
         self._store = kind_of(choices.store)
         self._keeper = Keeper(
@@ -98,10 +108,16 @@ class Crew:
             reactor=reactor,
             on_hopeless=self._give_up,
         )
-        self._signals_before = {each: signal.getsignal(each) for each in (signal.SIGHUP, signal.SIGUSR2)}
-        signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(self.reload))
-        signal.signal(signal.SIGUSR2, lambda *_: reactor.callFromThread(self._upgrade, upgrade))
         await self._workers.start()
+
+    def heed_signals(self, configuration: Configuration, reactor: Any, upgrade: Callable[[], None]) -> None:
+        """Reload when SIGHUP comes, and call `upgrade` for SIGUSR2 where the program could start then."""
+        self._configuration = configuration
+        if self._why_alone:
+            log.info("One process does everything, since {why}; --workers N starts others", why=self._why_alone)
+        self._is_heeding = True
+        for each, do in zip(_SIGNALS, (self.reload, partial(self._upgrade, upgrade)), strict=True):
+            signal.signal(each, lambda *_, do=do: reactor.callFromThread(do))
 
     def _program(self) -> Program:
         """Return what a worker is, now; the data directory may have been named relative to ours."""
@@ -116,7 +132,8 @@ class Crew:
             "shares": ISharedMail.providedBy(self._assembly.store),
         }
         inherited = {"generations": self.generations.descriptor}
-        return Program((sys.executable, "-m", "mailfw.service.worker"), orders, inherited)
+        reactor = type(self._reactor).__module__  # plug-ins may need this one
+        return Program((sys.executable, "-m", "mailfw.service.worker", reactor), orders, inherited)
 
     def _give_up(self) -> None:
         log.critical("mailfw cannot start: its workers end before they are ready, and have said above why")
@@ -126,7 +143,10 @@ class Crew:
 
     def reload(self) -> None:
         """Replace the workers by such as know the configuration and the program as they are now."""
-        if self._reloading or self._workers is None:
+        if self._reloading:
+            return
+        if self._workers is None:
+            log.error("A single process reads certificates again, but not its configuration: SIGUSR2 starts it again")
             return
         self._reloading = True
         done = Deferred.fromCoroutine(self._reload(self._workers))
@@ -160,7 +180,9 @@ class Crew:
     def _upgrade(self, upgrade: Callable[[], None]) -> None:
         """Give way to the program as it is now, unless it could not start with the configuration as that is now."""
         try:
-            read(self._file, self._settings)
+            source, configuration, _ = read(self._file, self._settings)
+            check_endpoints(source, configuration, [each for _, each in self._configuration.listen.endpoints()])
+            check_certificates(source, configuration)
         except ConfigurationRefused as reason:
             log.error("mailfw goes on as it is: {reason}", reason=str(reason))
             return
@@ -169,14 +191,16 @@ class Crew:
     def _add_policies(self, configuration: Configuration, choices: Choices) -> None:
         """Make the policies that count for new workers; those that were there go on counting."""
         assert self._keeper is not None
-        site = site_of(configuration, self._reactor)
-        for name, (_, recipe) in zip(policy_names(choices), choices.policy, strict=True):
-            if counts(recipe) and name not in self._keeper.policies:
-                self._keeper.policies[name] = recipe.make(site=site)
+        site, policies = site_of(configuration, self._reactor), self._keeper.policies
+        for name, (each, recipe) in zip(policy_names(choices), choices.policy, strict=True):
+            if counts(recipe):
+                policy = policies[name].policy if name in policies else recipe.make(site=site)
+                policies[name] = Counting(policy, each.timeout)
 
     async def stop(self) -> None:
-        """Have all workers end."""
+        """Have all workers end; who asks for others from now on is not heard, and must not end us with work to do."""
+        if self._is_heeding:
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_IGN)
         if self._workers is not None:
-            for each, before in self._signals_before.items():
-                signal.signal(each, before or signal.SIG_DFL)
             await self._workers.stop()

@@ -10,6 +10,7 @@ from typing import Any
 from mailfw.accounts.names import default_domain
 from mailfw.accounts.portal import account_list
 from mailfw.cluster.custody import questions_of
+from mailfw.cluster.keeper import Counting
 from mailfw.configuration import Configuration
 from mailfw.configuration.choices import Choices
 from mailfw.interfaces import IAccountList, IDeliveryPolicy, IDirectory, IRouter
@@ -44,7 +45,7 @@ class Judges:
     table: RoutingTable
     router: IRouter
     policies: IDeliveryPolicy
-    counting: Mapping[str, IDeliveryPolicy]
+    counting: Mapping[str, Counting]
 
 
 #: Makes what answers for a policy that counts, by the name it has among all.
@@ -81,11 +82,12 @@ def make_judges(
     router = choices.router.make(site=site, directory=directory, table=table)
     if not isinstance(router, TableRouter):  # ours asks nobody but the directory
         router = PromptRouter(router, prompter)
-    counting: dict[str, IDeliveryPolicy] = {}
+    counting: dict[str, Counting] = {}
     links = []
     for name, (each, recipe) in zip(policy_names(choices), choices.policy, strict=True):
         if counts(recipe):
-            policy = counting[name] = make_counting(name, recipe) if make_counting else recipe.make(site=site)
+            policy = make_counting(name, recipe) if make_counting else recipe.make(site=site)
+            counting[name] = Counting(policy, each.timeout)
         else:
             tally = make_tally(name) if make_tally else OwnTally(site.reactor.seconds)
             policy = recipe.make(site=site, tally=tally)

@@ -10,16 +10,18 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from mailfw.cluster.admission import adopt
 from mailfw.cluster.workers import SharedPort
 from mailfw.configuration import Listen
 from mailfw.http.autoconfig import Listener
+from mailfw.options import LEFT_OPEN, left_open
 
 log = Logger()
 
@@ -138,16 +140,12 @@ class Ports:
 
     def bind(self, listen: Listen, reactor: Any) -> None:
         """Open them all.  Raises `CannotStart`; then none stays open."""
-        inherited = _inherited()
+        inherited = left_open()
+        os.environ.pop(LEFT_OPEN, None)
         for service, endpoint in listen.endpoints():
             door = self.doors.setdefault(service, Door(reactor))
-            if descriptors := inherited.get(endpoint):
-                descriptor, family = descriptors.pop(0)
-                port = reactor.adoptStreamPort(descriptor, family, door)
-                os.close(descriptor)
-                self._opened(service, endpoint, port)
-                continue
-            listening: Deferred[IListeningPort] = serverFromString(reactor, endpoint).listen(door)
+            left = inherited.get(endpoint)
+            listening = _adopt(reactor, *left.pop(0), door) if left else _listen(reactor, endpoint, door)
             failures: list[Any] = []
             listening.addCallbacks(partial(self._opened, service, endpoint), failures.append)
             if failures:
@@ -183,19 +181,23 @@ class Ports:
         return shared
 
     def hand_on(self) -> None:
-        """Leave what listens to TCP open for the program that takes our place; it binds the others anew."""
+        """
+        Leave what listens open for the program that takes our place.
+
+        It binds names of its own anew: others may be where it looks for them.
+        """
         left: dict[str, list[tuple[int, int]]] = {}
         for each in list(self._open):
             _, endpoint, port = each
             opened: Any = port
             listening = getattr(opened, "socket", None)
-            if listening is not None and listening.family != socket.AF_UNIX:
+            if listening is not None and (listening.family != socket.AF_UNIX or _is_given(endpoint)):
                 self._open.remove(each)
                 self._left.append(port)  # to be closed by nobody: that would end it for whoever shares it
                 opened.stopReading()
                 os.set_inheritable(listening.fileno(), True)
                 left.setdefault(endpoint, []).append((listening.fileno(), int(listening.family)))
-        os.environ[_INHERITED] = json.dumps(left)
+        os.environ[LEFT_OPEN] = json.dumps(left)
 
     @property
     def listeners(self) -> list[Listener]:
@@ -221,14 +223,30 @@ def _says_backlog(endpoint: str) -> bool:
     return ":backlog=" in endpoint
 
 
-#: The variable that names what `hand_on` left open, by endpoint.
-_INHERITED = "MAILFW_LISTENING"
+def _is_given(endpoint: str) -> bool:
+    return endpoint.startswith("systemd:")
 
 
-def _inherited() -> dict[str, list[tuple[int, int]]]:
-    """Return what the program before us has left open, with address families, by endpoint."""
-    left: dict[str, list[tuple[int, int]]] = json.loads(os.environ.pop(_INHERITED, "{}"))
-    return left
+def _listen(reactor: Any, endpoint: str, door: Door) -> Deferred[IListeningPort]:
+    try:
+        found = serverFromString(reactor, endpoint)
+    except Exception:  # a parser raises whatever its arguments make it raise
+        return fail()
+    if isinstance(found, AdoptedStreamServerEndpoint):
+        return _adopt(reactor, found.fileno, found.addressFamily, door)
+    listening: Deferred[IListeningPort] = found.listen(door)
+    return listening
+
+
+def _adopt(reactor: Any, descriptor: int, family: int, door: Door) -> Deferred[IListeningPort]:
+    """Listen on a socket that somebody else has made, whose name and mode stay as they are."""
+    try:
+        os.set_blocking(descriptor, False)
+        port = adopt(reactor, descriptor, family, BACKLOG, door)
+        os.close(descriptor)
+    except Exception:  # whatever Twisted makes of a socket that is none, or of another family
+        return fail()
+    return succeed(port)
 
 
 def _reason(error: Any) -> str:

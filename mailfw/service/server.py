@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
@@ -71,6 +72,7 @@ class Server(Service):
         self._owner = owner
         self._is_daemon = is_daemon
         self._text_log = text_log
+        self._signalled = crew
         self._crew = crew if crew is not None and crew.count else None
         self._shared: Sequence[SharedPort] = ()
         self._ports = Ports()
@@ -179,10 +181,10 @@ class Server(Service):
         await assembly.start()
         self._control = self._take_commands(assembly)
         self._lender = self._lend(assembly)
+        if self._signalled is not None:
+            self._signalled.heed_signals(self._configuration, self._reactor, self._upgrade)
         if self._crew is not None:
-            await self._crew.start(
-                assembly, self._shared, self._configuration, self._choices, self._reactor, self._upgrade
-            )
+            await self._crew.start(assembly, self._shared, self._configuration, self._choices, self._reactor)
         for name, factory in assembly.factories.items():
             if name in self._ports.doors:
                 self._ports.doors[name].open(factory)
@@ -235,10 +237,13 @@ class Server(Service):
         if self._owner != (None, None):
             log.error("mailfw cannot be upgraded in place when it has changed its user: start it again")
             return
+        try:
+            self._reactor.stop()
+        except ReactorNotRunning:  # it stops already, for this reason or another
+            return
         log.info("mailfw starts again as the program is now")
         self._ports.hand_on()
         atexit.register(os.execv, sys.executable, sys.orig_argv)
-        self._reactor.stop()
 
     # ------------------------------------------------------------ stopping
 
@@ -252,8 +257,8 @@ class Server(Service):
         if self._opening is not None:
             self._opening.cancel()
         await self._ports.close()
-        if self._crew is not None:
-            await self._crew.stop()
+        if self._signalled is not None:
+            await self._signalled.stop()
         if self._control is not None:
             await self._control.close()
         if self._lender is not None:

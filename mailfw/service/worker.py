@@ -1,5 +1,5 @@
 """
-A worker: ``python -m mailfw.service.worker``, started by a server with a connection to it as descriptor 3.
+A worker: ``python -m mailfw.service.worker REACTOR``, started by a server with a connection to it as descriptor 3.
 
 It is told which configuration to read and where to listen, and speaks with clients; whatever is kept, the server keeps.
 """
@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogBeginner
+from twisted.python.reflect import namedModule
 
 from mailfw import __version__
 from mailfw.accounts.names import default_domain
@@ -106,7 +108,7 @@ class WorkerProcess:
         self._early_lows: list[tuple[str, int, list[str]]] = []
         self._look: LoopingCall | None = None
         self._admission: Admission | None = None
-        self._is_ending = False
+        self._is_over = False
         self._unlogged = 0
         self._store: IMailStore | None = None
         listeners: dict[str, Callable[..., None]] = {
@@ -125,7 +127,9 @@ class WorkerProcess:
         """Work until asked to end; return the exit code."""
         observer: Any = self._observe
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the keeper hears, whoever else does
+        for each in (signal.SIGHUP, signal.SIGINT):  # which the keeper hears, whoever else does
+            signal.signal(each, signal.SIG_IGN)
+        self._reactor.callWhenRunning(signal.signal, signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._end))
         factory: Any = Factory.forProtocol(lambda: self._asking)
         factory.noisy = False
         self._reactor.adoptStreamConnection(KEEPER, socket.AF_UNIX, factory)
@@ -165,7 +169,7 @@ class WorkerProcess:
 
         What it did last nobody knows, so that clients that wait must get no answer, not even that it failed.
         """
-        if not self._is_ending:
+        if not self._is_over:
             os._exit(1)
 
     def _end(self) -> None:
@@ -294,7 +298,6 @@ class WorkerProcess:
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
-        self._is_ending = True
         self._stop_listening()
         if self._certificates is not None:
             self._certificates.stop()
@@ -302,6 +305,7 @@ class WorkerProcess:
         await DeferredList(sessions, consumeErrors=True)
         if self._store is not None:
             await self._store.close()
+        self._is_over = True
 
 
 def _share(limit: int, count: int) -> int:
@@ -319,7 +323,9 @@ def _certificates(configuration: Configuration) -> Certificates:
 
 
 def main() -> int:
-    """Work in this process."""
+    """Work in this process, with the reactor of the keeper."""
+    module: Any = namedModule(sys.argv[1])
+    module.install()
     from twisted.internet import reactor
 
     return WorkerProcess(reactor).run()

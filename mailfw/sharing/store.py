@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from twisted.logger import Logger
 from zope.interface import alsoProvides, implementer
 
 from mailfw.interfaces import IContent, IMailStore
-from mailfw.mail.failure import NoPermission, NoSuchAccount, NoSuchMailbox
+from mailfw.mail.failure import NoPermission, NoSuchAccount, NoSuchMailbox, StoreRefusal
 from mailfw.mail.mailbox import (
     DELETED,
     SEEN,
@@ -136,8 +137,14 @@ class SharingStore:
             await self._store.edit_mailbox(account, edit)
             return
         owner = tree.owner_of(edit)
-        infos = {info.path: info for info in await self._mailboxes_of(owner, account)}
-        tree.check(edit, infos)
+        # Nobody else's account is so much as looked at: it might be the same one, written differently.
+        is_known = owner in await self._owners(account)
+        known = await self._mailboxes_of(owner, account) if is_known else []
+        rights = {info.path: info.rights for info in known}
+        if known:  # what he does not know of stands above others all the same
+            hidden: list[MailboxInfo] = await self._store.mailboxes(owner)
+            rights = {places.path_of(owner, info.path): NO_RIGHTS for info in hidden} | rights
+        tree.check(edit, rights)
         await self._store.edit_mailbox(owner, tree.at_owner(edit))
 
     async def mailbox(self, account: str, mailbox: str) -> MailboxInfo:
@@ -146,7 +153,10 @@ class SharingStore:
             own: MailboxInfo = await self._store.mailbox(account, mailbox)
             return own
         place = places.place_of(mailbox, account)
-        info = await self._store.mailbox_for(place.owner, place.mailbox, account)
+        try:
+            info = await self._store.mailbox_for(place.owner, place.mailbox, account)
+        except NoSuchAccount:
+            raise NoSuchMailbox("There is no such mailbox.")
         if not info.rights:
             raise NoSuchMailbox("There is no such mailbox.")
         return places.shown(info, place.owner, self._subscribed)
@@ -169,7 +179,10 @@ class SharingStore:
         return own
 
     async def _shared_snapshot(self, account: str, place: Place, since: int) -> Snapshot:
-        snapshot: Snapshot = await self._store.snapshot_for(place.owner, place.mailbox, account, since)
+        try:
+            snapshot: Snapshot = await self._store.snapshot_for(place.owner, place.mailbox, account, since)
+        except NoSuchAccount:
+            raise NoSuchMailbox("There is no such mailbox.")
         require(snapshot.info.rights, READ)
         return replace(snapshot, info=places.shown(snapshot.info, place.owner, self._subscribed))
 
@@ -185,6 +198,7 @@ class SharingStore:
     ) -> AsyncIterator[list[Row]]:
         await self._allow(account, place, READ)
         async for rows in self._store.rows(place.owner, place.mailbox, uids, want):
+            await self._allow(account, place, READ)  # who reads slowly does not read on when it is withdrawn
             found = await self._store.marks(place.owner, place.mailbox, account, [row.uid for row in rows])
             marks = {mark.uid: mark for mark in found}
             for row in rows:
@@ -217,17 +231,23 @@ class SharingStore:
     async def _shared_contents(
         self, account: str, place: Place, uids: Sequence[int]
     ) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
-        await self._allow(account, place, READ)
-        async for batch in self._contents(place, uids):
-            yield batch
+        async with aclosing(self._contents(place, uids)) as batches:
+            while True:
+                await self._allow(account, place, READ)  # before anything is opened that would have to be closed
+                batch = await anext(batches, None)
+                if batch is None:
+                    return
+                yield batch
 
-    def _contents(self, place: Place, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+    def _contents(self, place: Place, uids: Sequence[int]) -> AsyncGenerator[Sequence[tuple[int, IContent]], None]:
         if not IManyContents.providedBy(self._store):
             return self._one_by_one(place, uids)
-        many: AsyncIterator[Sequence[tuple[int, IContent]]] = self._store.contents(place.owner, place.mailbox, uids)
-        return many
+        many: Any = self._store.contents(place.owner, place.mailbox, uids)
+        return cast("AsyncGenerator[Sequence[tuple[int, IContent]], None]", many)
 
-    async def _one_by_one(self, place: Place, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+    async def _one_by_one(
+        self, place: Place, uids: Sequence[int]
+    ) -> AsyncGenerator[Sequence[tuple[int, IContent]], None]:
         for uid in uids:
             content = await self._store.content(place.owner, place.mailbox, uid)
             if content is not None:
@@ -265,9 +285,9 @@ class SharingStore:
         appended: list[Appended] = await self._store.append(place.owner, place.mailbox, new)
         seen = [kept.uid for kept, each in zip(appended, messages, strict=True) if SEEN in each.flags]
         if seen and rights >= {READ, SEE}:
-            await self._store.alter_for(
-                place.owner, place.mailbox, account, sorted(seen), FlagChange.ADD, frozenset({SEEN})
-            )
+            marked = (sorted(seen), FlagChange.ADD, frozenset({SEEN}))
+            with suppress(StoreRefusal):  # the messages are there, and whoever is told otherwise adds them again
+                await self._store.alter_for(place.owner, place.mailbox, account, *marked)
         return appended
 
     def alter(
@@ -379,11 +399,7 @@ class SharingStore:
         if meant in EVERYBODY and rights and change != "-" and not self._with_anyone:
             # It would stand in the list of everybody, who cannot take it out.
             raise NoPermission("Only the administrator of this server shares mailboxes with everybody.")
-        if change:
-            access = await self._store.access(place.owner, place.mailbox)
-            before = access.get(meant, NO_RIGHTS)
-            rights = before | rights if change == "+" else before - rights
-        await self._store.grant(place.owner, place.mailbox, meant, rights)
+        await self._store.grant(place.owner, place.mailbox, meant, rights, change)
 
     async def _allow(self, account: str, place: Place, *needed: str) -> Rights:
         """Return the user's rights, among them those that are needed."""

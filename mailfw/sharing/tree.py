@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mailfw.mail.failure import MailboxExists, NameRefused, NoPermission, NoSuchMailbox
-from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, MailboxEdit, MailboxInfo, Path, RenameMailbox
+from mailfw.mail.failure import MailboxExists, NameRefused, NoPermission
+from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, MailboxEdit, Path, RenameMailbox
 from mailfw.mail.personal import require
-from mailfw.mail.rights import CREATE, DELETE
+from mailfw.mail.rights import CREATE, DELETE, NO_RIGHTS, Rights
 from mailfw.sharing.places import below_owner, is_reserved
 
 
@@ -41,31 +41,38 @@ def at_owner(edit: MailboxEdit) -> MailboxEdit:
     return replace(edit, path=_below(edit.path)[1])
 
 
-def check(edit: MailboxEdit, infos: Mapping[Path, MailboxInfo]) -> None:
-    """Refuse what the user's rights do not allow (RFC 4314 section 4); `infos` are what he knows of the owner's."""
+def check(edit: MailboxEdit, rights: Mapping[Path, Rights]) -> None:
+    """
+    Refuse what the user's rights do not allow (RFC 4314 section 4).
+
+    `rights` are those to all the owner's mailboxes, or nothing where he knows of none.
+    """
     match edit:
         case CreateMailbox(path):
-            _check_superior(path, infos)
+            _check_superior(path, rights)
         case DeleteMailbox(path):
-            _check_existing(path, infos)
+            _check_existing(path, rights)
         case RenameMailbox(path, to):
-            _check_existing(path, infos)
-            _check_superior(to, infos)
+            _check_existing(path, rights)
+            _check_superior(to, rights)
 
 
-def _check_existing(path: Path, infos: Mapping[Path, MailboxInfo]) -> None:
-    if path not in infos:
-        raise NoSuchMailbox("There is no such mailbox.")
-    require(infos[path].rights, DELETE)
+def _check_existing(path: Path, rights: Mapping[Path, Rights]) -> None:
+    require(rights.get(path, NO_RIGHTS), DELETE)
 
 
-def _check_superior(path: Path, infos: Mapping[Path, MailboxInfo]) -> None:
-    """What is made needs a right in the nearest mailbox above it; at the top only the owner makes any."""
+def _check_superior(path: Path, rights: Mapping[Path, Rights]) -> None:
+    """
+    What is made needs a right in the nearest mailbox above it, also where that is not shown to the user.
+
+    At the top only the owner makes any.
+    """
     for depth in range(len(path) - 1, 0, -1):
-        if path[:depth] in infos:
-            require(infos[path[:depth]].rights, CREATE)
-            return
-    raise NoPermission("Only its owner may make a mailbox here.")
+        if path[:depth] in rights:
+            if CREATE in rights[path[:depth]]:
+                return
+            break
+    raise NoPermission("You may not make a mailbox here.")
 
 
 def _paths(edit: MailboxEdit) -> list[Path]:

@@ -66,6 +66,8 @@ class Watch:
                     await self._follow(owner, partial(self._hear_of, owner))
                 except NoSuchAccount:
                     continue  # what was known of him is out of date
+                except Exception:  # the fault of somebody else's account is not the user's
+                    log.failure("{owner}, who shares with {user}, cannot be watched", owner=owner, user=self.user)
 
     async def _follow(self, account: str, notice: Notice) -> None:
         stop = await self._store.watch(account, notice)

@@ -3,7 +3,7 @@ A report card for a plug-in: ``python -m mailfw.testing store NAME`` or ``… so
 
 NAME is what the configuration would say (``maildir``, ``name:key=value``) or the dotted path of a factory.
 A factory with a parameter `site` gets a new data directory for each case, and is called with the same
-one again for the cases of a restart; without it these are skipped.
+one again for the cases of a restart; without it these are not tried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mailfw.interfaces import IMessageSource
 from mailfw.plugins import PluginRefused, Recipe
 from mailfw.testing.card import Card, sections_of
 from mailfw.testing.source import SourceContract
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import FullContract
 from mailfw.testing.store.making import Maker, find
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def store_card(asked: argparse.Namespace) -> type[StoreFixture]:
     """Return the contract of stores, to be tried with what is asked for."""
 
-    class Store(StoreContract, TestCase):
+    class Store(FullContract, TestCase):
         spec, seed, many, crashes = asked.name, asked.seed, asked.many, asked.crashes
 
     return Store
@@ -60,7 +60,7 @@ def source_card(asked: argparse.Namespace) -> type[SourceFixture]:
     return Source
 
 
-CARDS = {"store": (StoreContract, store_card), "source": (SourceContract, source_card)}
+CARDS = {"store": (FullContract, store_card), "source": (SourceContract, source_card)}
 
 
 def arguments_of(given: Sequence[str]) -> argparse.Namespace:

@@ -20,6 +20,9 @@ from twisted.trial.runner import TrialRunner
 #: Lines of a failure that are shown.
 EXCERPT = 60
 
+#: What can become of a case: as `Marks` has it, and as it is printed.
+KINDS = {"passed": "passed", "failed": "failed", "unoffered": "not offered", "skipped": "skipped"}
+
 
 @dataclass(slots=True)
 class Section:
@@ -35,6 +38,7 @@ class Marks:
 
     passed: list[unittest.TestCase] = field(default_factory=list)
     failed: list[tuple[unittest.TestCase, str]] = field(default_factory=list)
+    unoffered: list[tuple[unittest.TestCase, str]] = field(default_factory=list)
     skipped: list[tuple[unittest.TestCase, str]] = field(default_factory=list)
 
 
@@ -62,9 +66,10 @@ class _Notebook(Reporter):
         self._note(test, error)
 
     def addSkip(self, test: unittest.TestCase, reason: Any) -> None:  # noqa: N802 -- trial calls it so
-        """Note what could not be tried."""
+        """Note what could not be tried, or has not to be there."""
         super().addSkip(test, reason)
-        self._marks.skipped.append((test, str(reason)))
+        kind = self._marks.unoffered if getattr(test, "unoffered", "") else self._marks.skipped
+        kind.append((test, str(reason)))
 
     def _note(self, test: unittest.TestCase, error: Any) -> None:
         if test.id() not in self._bad:
@@ -86,7 +91,7 @@ def _told(error: Any) -> str:
 
 def sections_of(contract: type, cases: type[unittest.TestCase], only: str = "") -> list[Section]:
     """Return the classes that a contract is made of, with their cases: the section called `only`, or those cases."""
-    parts = {_title(part): part for part in (*contract.__bases__, contract) if part is not object}
+    parts = {_title(part): part for part in (*_parts(contract), contract)}
     chosen = {only: parts[only]} if only in parts else parts
     sections = [
         Section(
@@ -95,6 +100,15 @@ def sections_of(contract: type, cases: type[unittest.TestCase], only: str = "") 
         for title, part in chosen.items()
     ]
     return [section for section in sections if section.cases]
+
+
+def _parts(contract: type) -> list[type]:
+    """Return the classes with cases that a contract is made of; those without may be made of others."""
+    found: list[type] = []
+    for part in contract.__bases__:
+        has_cases = any(name.startswith("test_") for name in vars(part))
+        found += [part] if has_cases else _parts(part)
+    return found
 
 
 def _title(part: type) -> str:
@@ -115,21 +129,21 @@ class Card:
     def fill(self, sections: Sequence[Section]) -> bool:
         """Try all sections, print a line for each, and return whether all held."""
         all_marks = []
-        self._say(f"  {'section':<14}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
+        self._say(f"  {'section':<14}" + "".join(f"{kind:>13}" for kind in (*KINDS.values(), "seconds")))
         for section in sections:
             start = time.monotonic()
             marks = self._try(section)
-            counts = f"{len(marks.passed):>8}{len(marks.failed):>8}{len(marks.skipped):>9}"
-            self._say(f"  {section.title:<14}{counts}{time.monotonic() - start:>9.1f}")
+            counts = "".join(f"{len(getattr(marks, kind)):>13}" for kind in KINDS)
+            self._say(f"  {section.title:<14}{counts}{time.monotonic() - start:>13.1f}")
             self._tell(marks)
             all_marks.append((section, marks))
         for section, marks in all_marks:
             for case, why in marks.failed:
                 self._say(f"\nFAILED  {section.title}: {_name(case)}\n  {_promise(case)}")
                 self._say("\n".join(f"    {line}" for line in why.splitlines()))
-        totals = [sum(len(getattr(marks, kind)) for _, marks in all_marks) for kind in ("passed", "failed", "skipped")]
-        self._say("\n{} passed, {} failed, {} skipped".format(*totals))
-        return not totals[1]
+        totals = {kind: sum(len(getattr(marks, kind)) for _, marks in all_marks) for kind in KINDS}
+        self._say("\n" + ", ".join(f"{totals[kind]} {name}" for kind, name in KINDS.items()))
+        return not totals["failed"]
 
     def _try(self, section: Section) -> Marks:
         marks = Marks()
@@ -149,6 +163,8 @@ class Card:
         for case in (*marks.passed, *(case for case, _ in marks.failed)):
             for line in getattr(case, "notes", ()):
                 self._say(f"      {line}")
+        for why in dict.fromkeys(why for _, why in marks.unoffered):
+            self._say(f"      not offered: {why}")
         for case, why in marks.skipped:
             self._say(f"      skipped {_name(case)}: {why}")
 

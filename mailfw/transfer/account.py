@@ -42,7 +42,7 @@ class Entry:
     A message of the origin's, without its octets.
 
     `size` is what the origin says, which of a foreign server need not be true.  `digest` is the SHA-256 of the
-    octets, in hexadecimal digits, where the origin knows it.
+    octets, in hexadecimal digits, where the origin knows it.  One that is not `is_dated` has its date from us.
     """
 
     uid: int
@@ -50,6 +50,7 @@ class Entry:
     received: int
     flags: Flags = NO_FLAGS
     digest: str = ""
+    is_dated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 from mailfw.disk import Disk
-from mailfw.mail.mailbox import Path, Role
+from mailfw.mail.mailbox import UID_LIMIT, Path, Role
 from mailfw.transfer.account import Box, Entry, TransferRefused
+from mailfw.transfer.flags import flags_of
 from mailfw.transfer.journal import Journal, Line
 from mailfw.transfer.shares import NO_SHARES, Shares, read_shares
 
@@ -31,8 +34,11 @@ FORMAT = "mailfw backup 1"
 
 #: Characters of a mailbox's name that its directory shows; the rest of the name tells it from others.
 _SHOWN = 60
-#: What a message's file is called.
-_MESSAGE = re.compile(r"\d+\.\d+\.eml")
+#: What a message's file is called, and it and the list while they are written.
+_MESSAGE = re.compile(r"[0-9]+\.[0-9]+\.eml")
+_DRAFT = re.compile(rf"[0-9]+\.[0-9]+\.draft|{re.escape(MESSAGES)}\.draft")
+#: The earliest and latest time that a store can keep.
+_TIMES = range(-(2**63), 2**63)
 _UNFIT = re.compile(r"[^\w @+=,()-]")
 
 
@@ -61,7 +67,7 @@ class Saved:
 
     def entry(self) -> Entry:
         """Return it as a message to be moved."""
-        return Entry(self.uid, self.size, self.received, self.flags, self.digest)
+        return Entry(self.uid, self.size, self.received, flags_of(self.flags), self.digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ class Backup:
             return Manifest(str(told["account"]), boxes, subscriptions, told["finished"])
         except OSError as reason:
             raise TransferRefused(f"{path}: {reason.strerror}; this is no backup of an account")
-        except (ValueError, KeyError, TypeError) as reason:
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as reason:
             raise TransferRefused(f"{path} cannot be read: {reason!r}")
 
     def write(self, manifest: Manifest) -> None:
@@ -165,12 +171,15 @@ class Backup:
         """Return a mailbox's directory.  Raises `TransferRefused` for a name that leads elsewhere."""
         if directory in ("", ".", "..") or "/" in directory or "\0" in directory:
             raise TransferRefused(f"{self.root / MANIFEST}: {directory!r} is no directory of a backup")
-        return self.root / directory
+        folder = self.root / directory
+        if folder.is_symlink():
+            raise TransferRefused(f"{folder} is a link, which may lead anywhere")
+        return folder
 
     def saved(self, directory: str) -> dict[tuple[int, int], Saved]:
         """Return the messages whose files are there, as far as their sizes can tell, by UIDVALIDITY and UID."""
-        folder = self.folder(directory)
-        sizes = {each.name: each.stat().st_size for each in folder.glob("*.eml")} if folder.is_dir() else {}
+        found = {each.name: each.lstat() for each in self.folder(directory).glob("*.eml")}
+        sizes = {name: status.st_size for name, status in found.items() if stat.S_ISREG(status.st_mode)}
         return {key: each for key, each in self.listed(directory).items() if sizes.get(each.file) == each.size}
 
     def listed(self, directory: str) -> dict[tuple[int, int], Saved]:
@@ -183,9 +192,23 @@ class Backup:
         path = self.folder(directory) / MESSAGES
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
+    def sync_list(self, directory: str) -> None:
+        """Have a mailbox's list, to which lines have been added, on stable storage."""
+        folder = self.folder(directory)
+        if (folder / MESSAGES).is_file():
+            self.disk.sync_all([str(folder / MESSAGES), str(folder)], [str(self.root)])
+
     def files(self, folder: FilePath) -> list[FilePath]:
         """Return the files in a directory that are messages of ours, listed or not."""
         return [each for each in folder.glob("*.eml") if _MESSAGE.fullmatch(each.name)]
+
+    def remove(self, folder: FilePath) -> None:
+        """Remove a mailbox's directory, and nothing that is not ours."""
+        drafts = [each for each in folder.glob("*.draft") if _DRAFT.fullmatch(each.name)]
+        for path in [*self.files(folder), *folder.glob(MESSAGES), *drafts]:
+            self.disk.unlink(path)
+        with suppress(OSError):
+            folder.rmdir()
 
     def replace(self, directory: str, saved: Iterable[Saved]) -> None:
         """Write a mailbox's list anew."""
@@ -197,15 +220,18 @@ def _saved(line: Line) -> Saved | None:
     try:
         flags = frozenset(str(flag) for flag in line["flags"])
         numbers = (int(line["uid_validity"]), int(line["uid"]), int(line["size"]))
-        return Saved(*numbers, str(line["sha256"]), int(line["received"]), flags, bool(line.get("gone")))
-    except (KeyError, TypeError, ValueError):
+        saved = Saved(*numbers, str(line["sha256"]), int(line["received"]), flags, bool(line.get("gone")))
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
+    return saved if 0 < saved.uid < UID_LIMIT and saved.received in _TIMES else None
 
 
 def _box(told: Any) -> SavedBox:
     path = tuple(str(name) for name in told["path"])
     role = Role(told["role"]) if told["role"] else None
     numbers = (int(told["uid_validity"]), int(told["uid_next"]), int(told.get("messages", 0)))
+    if not all(0 <= number < 2**32 for number in numbers):  # RFC 3501 section 9
+        raise ValueError(f"no mailbox has the numbers {numbers}")
     shares = read_shares(told) if "access" in told else NO_SHARES
     subscribed, gone, digest = bool(told["subscribed"]), bool(told.get("gone")), str(told.get("list", ""))
     return SavedBox(str(told["directory"]), str(told["id"]), path, role, subscribed, *numbers, gone, digest, shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -49,9 +50,9 @@ class BackupOrigin:
         return self._manifest.subscriptions
 
     async def entries(self, box: Box) -> Sequence[Entry]:
-        """Return the messages."""
-        saved = await self._backup.disk.run(self._backup.saved, box.key)
-        ours = [each for each in saved.values() if each.uid_validity == box.uid_validity]
+        """Return the messages that were saved, also those whose files are missing: whoever moves them says so."""
+        listed = await self._backup.disk.run(self._backup.listed, box.key)
+        ours = [each for each in listed.values() if each.uid_validity == box.uid_validity]
         return [each.entry() for each in sorted(ours, key=lambda each: each.uid) if self._gone or not each.gone]
 
     async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
@@ -71,16 +72,17 @@ class BackupOrigin:
 
 
 def open_all(disk: Disk, paths: Sequence[FilePath]) -> list[IContent | None]:
-    """Open files; None for one that is gone.  Blocks."""
-    opened: list[IContent | None] = []
-    for path in paths:
-        try:
+    """Open files; None for one that is gone, or is none.  Blocks."""
+    return [_open(disk, path) for path in paths]
+
+
+def _open(disk: Disk, path: FilePath) -> IContent | None:
+    # A link could lead anywhere, and a pipe would let us wait for ever.
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
             descriptor = disk.open(path)
-        except FileNotFoundError:
-            opened.append(None)
-        else:
-            opened.append(FileContent(disk, descriptor, disk.size(descriptor)))
-    return opened
+            return FileContent(disk, descriptor, disk.size(descriptor))
+    return None
 
 
 class BackupTarget:
@@ -260,10 +262,12 @@ class BackupTarget:
         self._backup.write(done)
         if self._prune:
             kept = {each.directory for each in boxes}
-            for folder in [each for each in self._backup.root.iterdir() if each.is_dir() and each.name not in kept]:
-                self._remove(folder)
+            for folder in [each for each in self._backup.root.iterdir() if each.name not in kept]:
+                if folder.is_dir() and not folder.is_symlink():
+                    self._backup.remove(folder)
 
     def _finished(self, box: SavedBox) -> SavedBox:
+        self._backup.sync_list(box.directory)
         saved = self._saved.get(box.key, {}) if not box.gone else {}
         count = sum(1 for each in saved.values() if not each.gone)
         shares = self._shares.get(box.key, box.shares)
@@ -275,13 +279,6 @@ class BackupTarget:
             return await self._disk.run(work, *args, **options)
         except NoSpace:
             raise TargetFull(f"{self._backup.root}: the disk is full; what was saved stays, and need not be again")
-
-    def _remove(self, folder: FilePath) -> None:
-        """Remove a mailbox's directory, and nothing that is not ours."""
-        for path in [*self._backup.files(folder), *folder.glob("messages.jsonl"), *folder.glob("*.draft")]:
-            self._disk.unlink(path)
-        with suppress(OSError):
-            folder.rmdir()
 
     async def close(self) -> None:
         """Do nothing."""

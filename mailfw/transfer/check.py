@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,11 +36,9 @@ def _check_box(backup: Backup, box: SavedBox, is_finished: bool, outcome: Outcom
         outcome.add_fault(str(reason))
         return
     listed = backup.listed(box.directory)
-    if is_finished and backup.list_digest(box.directory) != box.list_digest:
-        outcome.add_fault(f"{name(box.path)}: its list is not the one that was written last")
-    held = sum(1 for each in listed.values() if not each.gone)
-    if is_finished and not box.gone and held != box.messages:
-        outcome.add_fault(f"{name(box.path)}: {box.messages} messages were saved, {held} are in its list")
+    if is_finished:
+        for fault in _list_faults(backup, box, listed):
+            outcome.add_fault(fault)
     outcome.mailboxes += 1
     outcome.messages += len(listed)
     progress.begin(name(box.path), len(listed))
@@ -47,6 +46,21 @@ def _check_box(backup: Backup, box: SavedBox, is_finished: bool, outcome: Outcom
         _check_messages(folder, box.path, listed, outcome, progress)
     finally:
         progress.end()
+
+
+def list_faults(backup: Backup, box: SavedBox) -> list[str]:
+    """Return what is not as it should be of the list of a mailbox, when the last run came to its end."""
+    return _list_faults(backup, box, backup.listed(box.directory))
+
+
+def _list_faults(backup: Backup, box: SavedBox, listed: Mapping[tuple[int, int], Saved]) -> list[str]:
+    faults = []
+    if backup.list_digest(box.directory) != box.list_digest:
+        faults.append(f"{name(box.path)}: its list is not the one that was written last")
+    held = sum(1 for each in listed.values() if not each.gone)
+    if not box.gone and held != box.messages:
+        faults.append(f"{name(box.path)}: {box.messages} messages were saved, {held} are in its list")
+    return faults
 
 
 def _check_messages(
@@ -64,6 +78,8 @@ def _check_messages(
 
 def _fault_of(file: Path, saved: Saved) -> str:
     try:
+        if not stat.S_ISREG(file.lstat().st_mode):
+            return "it is no file"
         size, digest = digest_of(file)
     except FileNotFoundError:
         return "the file is missing"

@@ -192,7 +192,7 @@ class Move:
 
     def _compare(self, box: Box, entry: Entry, held: Held, was_here: bool) -> None:
         self.outcome.octets += held.size
-        if held.received != entry.received:
+        if entry.is_dated and held.received != entry.received:
             self.outcome.add_fault(f"{_which(box, entry)}: its date is another one")
         if held.flags != entry.flags and (self._terms.reflag or not was_here):
             self.outcome.add_fault(f"{_which(box, entry)}: its flags are others: {' '.join(sorted(held.flags))}")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import imaplib
-import re
 import socket
 import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from mailfw.mail.mailbox import SYSTEM_FLAGS, UID_LIMIT, Flags, Path, Role
+from mailfw.mail.mailbox import Path, Role
 from mailfw.transfer.account import Box, BoxRefused, Entry, TransferRefused
+from mailfw.transfer.flags import flags_of
 
 T = TypeVar("T")
 
@@ -32,10 +32,11 @@ PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 VIRTUAL = frozenset({"\\all", "\\flagged", "\\important"})
 #: Attributes of names that cannot be selected: RFC 3501 section 7.2.2, RFC 5258 section 3.
 HOLLOW = frozenset({"\\noselect", "\\nonexistent"})
-_SYSTEM = {flag.lower(): flag for flag in SYSTEM_FLAGS}
+#: What is raised for a refusal, and for an answer that no server should give.
+NONSENSE = (imaplib.IMAP4.error, LookupError, TypeError, ValueError, AttributeError)
+#: UIDs by RFC 3501 section 9; what a store here cannot number so gets another UID.
+UIDS = range(1, 2**32)
 _ROLES = {role.value.lower(): role for role in Role}
-#: flag-keyword = atom                                                      RFC 3501 section 9
-_KEYWORD = re.compile(r"""[^\x00-\x20\x7f-\uffff(){%*"\\\]]{1,250}""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,9 @@ class ImapServer:
         if not address.is_tls:
             self._protect(client)
         try:
-            client.login(address.user, self._password)
+            # RFC 3501 section 6.2.3 has ASCII alone, RFC 4616 section 2 every character.
+            is_plain = not f"{address.user}{self._password}".isascii()
+            (client.plain_login if is_plain else client.login)(address.user, self._password)
         except self._lost:
             raise
         except imaplib.IMAP4.error as reason:
@@ -187,7 +190,14 @@ class ImapServer:
 
     def boxes(self) -> list[Box]:
         """Return the user's own mailboxes that hold messages of their own."""
-        return self._ask(self._boxes)
+        return self._ask_sense(self._boxes)
+
+    def _ask_sense(self, work: Callable[[Any], T]) -> T:
+        """Ask what concerns the account as a whole.  Raises `TransferRefused` also for answers that make no sense."""
+        try:
+            return self._ask(work)
+        except NONSENSE as reason:
+            raise TransferRefused(f"{self._address.host} does not say which mailboxes there are: {reason!r}")
 
     def _boxes(self, client: Any) -> list[Box]:
         own, foreign = _prefixes(client)
@@ -210,7 +220,7 @@ class ImapServer:
             mine = [each for each in names if not any(each[1].startswith(prefix) for prefix in foreign)]
             return frozenset(path_of(key, delimiter, own) for delimiter, key in mine)
 
-        return self._ask(ask)
+        return self._ask_sense(ask)
 
     def _select(self, client: Any, box: Box) -> None:
         if self._selected == (box.key, box.uid_validity):
@@ -235,25 +245,26 @@ class ImapServer:
             self._select(client, box)
             return sorted(client.search("ALL"))
 
-        return [uid for uid in self._ask_of(ask) if 0 < uid < UID_LIMIT]
+        return [uid for uid in self._ask_of(ask) if uid in UIDS]
 
     def _ask_of(self, work: Callable[[Any], T]) -> T:
         """Ask what concerns a mailbox as a whole.  Raises `BoxRefused` too."""
         try:
             return self._ask(work)
-        except imaplib.IMAP4.error as reason:
-            raise BoxRefused(f"the server does not let it be listed: {reason}")
+        except NONSENSE as reason:
+            raise BoxRefused(f"the server does not let it be listed: {reason!r}")
 
     def entries(self, box: Box, uids: Sequence[int]) -> list[Entry]:
         """Return what the server says of messages."""
-
-        def ask(client: Any) -> Any:
-            self._select(client, box)
-            return client.fetch(list(uids), ["FLAGS", "INTERNALDATE", "RFC822.SIZE"])
-
-        answer = self._ask_of(ask)
         wanted = set(uids)
-        return [_entry(uid, told) for uid, told in sorted(answer.items()) if uid in wanted and b"RFC822.SIZE" in told]
+
+        def ask(client: Any) -> list[Entry]:
+            self._select(client, box)
+            answer = client.fetch(list(uids), ["FLAGS", "INTERNALDATE", "RFC822.SIZE"])
+            found = sorted((uid, told) for uid, told in answer.items() if uid in wanted and b"RFC822.SIZE" in told)
+            return [_entry(uid, told) for uid, told in found]
+
+        return self._ask_of(ask)
 
     def octets(self, box: Box, uids: Sequence[int]) -> dict[int, bytes]:
         """
@@ -265,7 +276,7 @@ class ImapServer:
             return self._ask(lambda client: self._fetch(client, box, uids), PAUSES[:2])
         except Unreachable:
             self._ask(lambda client: client.noop())
-        except imaplib.IMAP4.error:
+        except NONSENSE:
             pass
         half = len(uids) // 2
         return self.octets(box, uids[:half]) | self.octets(box, uids[half:]) if half else {}
@@ -285,7 +296,7 @@ class ImapServer:
             while piece := self._ask(lambda client: self._piece(client, box, uid, file.tell())):
                 file.write(piece)
             file.flush()
-        except imaplib.IMAP4.error:
+        except NONSENSE:
             file.close()
             return None
         except BaseException:
@@ -296,10 +307,10 @@ class ImapServer:
     def _piece(self, client: Any, box: Box, uid: int, offset: int) -> bytes:
         self._select(client, box)
         answer = client.fetch([uid], [f"BODY.PEEK[]<{offset}.{PIECE}>"])
-        found = [value for name, value in answer.get(uid, {}).items() if name.startswith(b"BODY[]")]
-        if not found or found[0] is None:
+        piece = answer[uid].get(b"BODY[]<%d>" % offset)
+        # Of a server that gives another piece than we ask for the message would never end.
+        if not isinstance(piece, bytes) or len(piece) > PIECE:
             raise imaplib.IMAP4.error("the message is not given")
-        piece: bytes = found[0]
         return piece
 
 
@@ -316,10 +327,10 @@ def _status(client: Any, key: str) -> tuple[int, int, int]:
         told = client.folder_status(key, ("MESSAGES", "UIDVALIDITY", "UIDNEXT"))
     except imaplib.IMAP4.abort:
         raise
-    except imaplib.IMAP4.error:
+    except NONSENSE:
         return 0, 0, 0
     status = {_text(word): value for word, value in told.items()}
-    return status["UIDVALIDITY"], status.get("UIDNEXT", 0), status["MESSAGES"]
+    return status.get("UIDVALIDITY", 0), status.get("UIDNEXT", 0), status.get("MESSAGES", 0)
 
 
 def _prefixes(client: Any) -> tuple[str, list[str]]:
@@ -345,15 +356,5 @@ def path_of(key: str, delimiter: bytes | str | None, prefix: str) -> Path:
 def _entry(uid: int, told: dict[bytes, Any]) -> Entry:
     date = told.get(b"INTERNALDATE")
     received = int(date.timestamp()) if date is not None else int(time.time())
-    return Entry(uid, int(told[b"RFC822.SIZE"]), received, flags_of(told.get(b"FLAGS", ())))
-
-
-def flags_of(words: Iterable[bytes | str]) -> Flags:
-    """Return what of a server's flags a store can keep: system flags as the RFC spells them, and keywords."""
-    found = set()
-    for word in map(_text, words):
-        if word.startswith("\\"):
-            found.add(_SYSTEM.get(word.lower(), ""))
-        elif _KEYWORD.fullmatch(word):
-            found.add(word)
-    return frozenset(found - {""})
+    flags = flags_of(map(_text, told.get(b"FLAGS", ())))
+    return Entry(uid, int(told[b"RFC822.SIZE"]), received, flags, is_dated=date is not None)

@@ -49,11 +49,19 @@ class Journal:
     def _open(self) -> int:
         """Open the file behind its last line end: a line that was torn off must not take ours with it."""
         self._disk.make_directory(self._path.parent)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        size = os.lseek(descriptor, 0, os.SEEK_END)
-        if size and self._disk.read(descriptor, 1, size - 1) != b"\n":
+        try:
+            return self._disk.create(self._path)
+        except FileExistsError:
+            descriptor = self._disk.append(self._path)
+        if self._is_torn():
             self._disk.write(descriptor, b"\n")
         return descriptor
+
+    def _is_torn(self) -> bool:
+        with self._path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            return file.read(1) not in (b"", b"\n")
 
     def replace(self, lines: Iterator[Line]) -> None:
         """Write the file anew with these lines, durably."""

@@ -73,8 +73,11 @@ class Numbers:
         following = max(box.uid_next, 1, *(entry.uid + 1 for entry in entries[-1:]))
         theirs = {uid for origin, uid in held.items() if origin == uid}
         is_true = all(uid in theirs or uid >= following for uid in here)
-        if is_true:
-            await self._store.renumber(self._account, info.id, info.uid_validity, following + self._leap)
-        else:
+        try:
+            if is_true:
+                await self._store.renumber(self._account, info.id, info.uid_validity, following + self._leap)
+        except NumberRefused:  # of a mailbox near the end of all UIDs
+            is_true = False
+        if not is_true:
             await self._store.renumber(self._account, info.id, None, 1)
         return await self._plain.mailbox(self._account, info.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from mailfw.interfaces import IMailStore
@@ -12,6 +13,8 @@ from mailfw.mail.mailbox import SEEN, FlagChange
 from mailfw.mail.rights import NO_RIGHTS, BadRights, Rights, format_rights, parse_rights
 from mailfw.optional import ISharedMail
 
+#: Marks that are read of one mailbox: a few octets can name any number.
+MARKS = 10_000_000
 #: What somebody needs for a while whose \\Seen is brought: RFC 4314 section 4.
 _SEEING: Rights = frozenset("lrs")
 
@@ -36,9 +39,15 @@ def read_shares(told: Any) -> Shares:
     """Read what `Shares.line` returned.  Raises `ValueError`."""
     try:
         access = {str(identifier): parse_rights(str(rights)) for identifier, rights in told["access"].items()}
-        return Shares(access, {str(user): list(read_uids(str(text))) for user, text in told["seen"].items()})
     except BadRights as reason:
         raise ValueError(str(reason))
+    seen, left = {}, MARKS
+    for user, text in told["seen"].items():
+        seen[str(user)] = list(islice(read_uids(str(text)), left + 1))
+        left -= len(seen[str(user)])
+        if left < 0:
+            raise ValueError(f"more messages were seen than {MARKS}")
+    return Shares(access, seen)
 
 
 async def shares_of(store: IMailStore, account: str, mailbox: str, uids: Sequence[int]) -> Shares:

@@ -34,6 +34,7 @@ _FOLDERS = ("tls",)
 _PASSING = re.compile(r".*\.(lock|sock|tmp|draft|pid)|.*\.sqlite(-wal|-shm)?")
 #: A path in the list: nothing that leads elsewhere.
 _PLAIN = re.compile(r"(?:tls/)?(?!\.{1,2}\Z)[^/\0]+")
+_ACCOUNT = re.compile(r"[^./\0][^/\0]*/[^./\0][^/\0]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class SiteBackup:
             raise TransferRefused(f"{path}: {reason.strerror}; no run has come to its end")
         except (ValueError, KeyError, TypeError) as reason:
             raise TransferRefused(f"{path} cannot be read: {reason!r}")
-        if not all(_PLAIN.fullmatch(each) for each in files) or any(".." in each.split("/") for each in accounts):
+        if not all(_PLAIN.fullmatch(each) for each in files) or not all(_ACCOUNT.fullmatch(each) for each in accounts):
             raise TransferRefused(f"{path} names files that are not in the backup")
         return Site(accounts, files)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from array import array
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given
@@ -120,6 +122,24 @@ class FrameTests(SynchronousTestCase):
             FrameReader().feed(octets)
 
 
+@dataclass(frozen=True)
+class Positive:
+    """A value that refuses what it cannot be."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number < 0:
+            raise ValueError("a positive number expected")
+
+
+class Limited:
+    """A desk that takes such values."""
+
+    async def take(self, number: Positive) -> None:
+        """Take one."""
+
+
 class FailureTests(SynchronousTestCase):
     def test_what_is_declared_travels(self) -> None:
         for error in (NoSpace("full"), OverQuota("x"), NoSuchMailbox("y"), ValueError("z")):
@@ -127,6 +147,13 @@ class FailureTests(SynchronousTestCase):
             self.assertEqual((type(again), str(again)), (type(error), str(error)))
         again = read_failure(write_failure(OSError(28, "No space")))
         self.assertEqual((again.errno, again.strerror), (28, "No space"))  # type: ignore[attr-defined]
+
+    def test_what_no_reader_can_take_is_refused(self) -> None:
+        deep = b"[" * 500_000
+        frame = struct.pack(">III", len(deep), len(deep), 0) + deep
+        self.assertRaises(Malformed, FrameReader().feed, frame)
+        writing = procedures_of(Limited)["take"]
+        self.assertRaises(Malformed, writing.read, [[-1]], [])
 
     def test_what_is_not_is_a_fault(self) -> None:
         self.assertIsNone(write_failure(ZeroDivisionError()))

@@ -12,8 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from mailfw.cluster.channel import Asking
 from mailfw.cluster.custody import RemoteCustody, RemoteLocks, RemotePolicy
-from mailfw.cluster.keeper import Keeper, WorkerDesk
-from mailfw.cluster.procedures import ConnectionToKeeperLost
+from mailfw.cluster.keeper import Counting, Keeper, WorkerDesk
+from mailfw.cluster.procedures import ConnectionToKeeperLost, RemoteFault
 from mailfw.interfaces import IDeliveryPolicy, IIntake
 from mailfw.mail.address import Address
 from mailfw.mail.content import Octets
@@ -23,6 +23,7 @@ from mailfw.mail.outcome import Delivered
 from mailfw.mail.queued import Leg, Pending, Queued
 from mailfw.mail.route import Route
 from mailfw.mail.verdict import Defer
+from mailfw.patience import Overdue
 from mailfw.policies.greylist import Greylist
 from mailfw.policies.pipeline import Pipeline
 from mailfw.queue.custody import SpoolCustody
@@ -96,7 +97,7 @@ class IntakeThroughTheWire(Halls, IntakeContract, TestCase):
 class PolicyThroughTheWire(Halls, PolicyContract, TestCase):
     def make_policy(self) -> IDeliveryPolicy:
         self.found(Path(self.mktemp()))
-        self.keeper.policies["greylist"] = Greylist(site=site(Path(self.mktemp()), Clock()))
+        self.keeper.policies["greylist"] = Counting(Greylist(site=site(Path(self.mktemp()), Clock())))
         policy: IDeliveryPolicy = RemotePolicy(self.worker(), "greylist", frozenset({"on_recipient"}))
         return policy
 
@@ -196,7 +197,7 @@ class RemotePolicyTests(Halls, TestCase):
     async def test_what_one_worker_asked_another_knows(self) -> None:
         self.found(Path(self.mktemp()))
         clock = Clock()
-        self.keeper.policies["greylist"] = Greylist(site=site(Path(self.mktemp()), clock), delay=5.0)
+        self.keeper.policies["greylist"] = Counting(Greylist(site=site(Path(self.mktemp()), clock), delay=5.0))
         first, second = (RemotePolicy(self.worker(), "greylist", frozenset({"on_recipient"})) for _ in range(2))
         client, sender = Client(Service.SMTP, "192.0.2.7"), Address("x", "example.net")
         self.assertIsInstance(await first.on_recipient(client, sender, ANN), Defer)
@@ -204,3 +205,16 @@ class RemotePolicyTests(Halls, TestCase):
         self.assertIsNone(await second.on_recipient(client, sender, ANN))
         self.assertIsNone(await second.on_sender(client, sender))
         self.assertIsNone(await second.on_connect(CLIENT))
+
+    async def test_one_that_never_answers_is_not_waited_for(self) -> None:
+        self.found(Path(self.mktemp()))
+
+        class Silent:
+            async def on_connect(self, client: Client) -> None:
+                await Deferred()
+
+        silent: Any = Silent()
+        self.keeper.policies["silent"] = Counting(silent, 0.01)
+        with self.assertRaises(RemoteFault):
+            await RemotePolicy(self.worker(), "silent", frozenset({"on_connect"})).on_connect(CLIENT)
+        self.assertEqual(len(self.flushLoggedErrors(Overdue)), 1)

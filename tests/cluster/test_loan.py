@@ -20,7 +20,7 @@ from mailfw.optional import INumberedMail, ISharedMail
 from mailfw.service.lender import Lender, borrow
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import MemoryContent
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import NumberCases, SearchCases, SharedHistoryCases, SharingCases, StoreContract
 from mailfw.testing.store.fixture import ANN, BOB
 
 
@@ -57,7 +57,9 @@ class Lending:
         await deferLater(self.reactor, 0.05)
 
 
-class BorrowedStoreContract(StoreContract, Lending, TestCase):
+class BorrowedStoreContract(
+    StoreContract, NumberCases, SearchCases, SharingCases, SharedHistoryCases, Lending, TestCase
+):
     async def make_store(self) -> IMailStore:
         self.lend(self)
         store = await self.borrow()

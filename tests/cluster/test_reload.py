@@ -16,7 +16,7 @@ from typing import Any
 
 from mailfw.tls.self_signed import generate
 from tests.cluster.test_service import ANN, MESSAGE, Case
-from tests.running import PATIENCE, NotStarted, RunningServer
+from tests.running import PATIENCE, NotStarted, RunningServer, listen_anywhere
 
 
 def insecure() -> ssl.SSLContext:
@@ -103,6 +103,60 @@ class NamedSocketTests(Case):
             NotStarted, self.start, '--set=listen.smtp=["haproxy:tcp:0:interface=127.0.0.1"]', services=()
         )
         self.assertIn("listen.smtp: such an endpoint cannot be shared by workers; use --workers 0", str(error))
+
+
+#: Opens sockets as systemd does, in the place of the program that gets them.
+SYSTEMD = """
+import os, socket, sys
+tcp, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+unix.bind("lmtp.sock")
+os.chmod("lmtp.sock", 0o600)
+unix.listen()
+for place, each in enumerate([os.dup(tcp.fileno()), os.dup(unix.fileno())], 3):
+    os.dup2(each, place)
+os.closerange(5, 100)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="2", LISTEN_FDNAMES="smtp:lmtp")
+twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
+os.execv(twistd, [twistd, "--nodaemon", "--pidfile=", *sys.argv[1:]])
+"""
+
+
+class SystemdTests(Case):
+    def given_sockets(self, *workers: str) -> None:
+        settings = {"smtp": "systemd:domain=INET:index=0", "lmtp": "systemd:domain=UNIX:name=lmtp"}
+        server = RunningServer(
+            self.folder,
+            *workers,
+            *listen_anywhere(),
+            *(f'--set=listen.{service}=["{endpoint}"]' for service, endpoint in settings.items()),
+            *("--auth", f"memory:{ANN}:secret"),
+            program=("python", "-c", SYSTEMD),
+        )
+        self.addCleanup(server.stop)
+        path = self.folder / "lmtp.sock"
+        for starts in (1, 2):
+            self.until(lambda starts=starts: server.said.count(" serves mail for ") == starts, "it starts")  # type: ignore[misc] # mypy cannot infer a lambda with a default
+            self.send(server, starts)
+            with smtplib.LMTP(str(path)) as lmtp:
+                lmtp.sendmail("bob@example.org", [ANN], MESSAGE % starts)
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600, "who may connect is not ours to say")
+            if starts == 1:
+                server.process.send_signal(signal.SIGHUP)
+                server.process.send_signal(signal.SIGUSR2)
+        server.stop()
+        self.assertTrue(path.exists(), "the socket is not ours")
+
+    def test_one_process(self) -> None:
+        self.given_sockets("--workers", "0")
+
+    def test_workers(self) -> None:
+        self.given_sockets("--workers", "2")
+
+    def test_a_socket_that_was_not_given(self) -> None:
+        error: Any = self.assertRaises(
+            NotStarted, self.start, '--set=listen.smtp=["systemd:domain=INET:index=0"]', services=()
+        )
+        self.assertIn("is no endpoint", str(error))
 
 
 class HangingTests(Case):

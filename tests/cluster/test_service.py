@@ -30,7 +30,9 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
 
-    def start(self, *arguments: str, services: tuple[str, ...] = ("smtp", "imap", "pop3", "http")) -> RunningServer:
+    def start(
+        self, *arguments: str, services: tuple[str, ...] = ("smtp", "imap", "pop3", "http"), **options: Any
+    ) -> RunningServer:
         server = RunningServer(
             self.folder,
             "--workers",
@@ -40,6 +42,7 @@ class Case(SynchronousTestCase):
             "--set=allow_plaintext_auth=true",
             *listen_anywhere(*services),
             *arguments,
+            **options,
         )
         self.addCleanup(server.stop)
         return server
@@ -209,6 +212,30 @@ class WorkerTests(Case):
         self.until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), "workers end")
 
 
+class AutomaticTests(Case):
+    """What nobody asked for: as many workers as there are cores, where that can do no harm."""
+
+    def test_the_first_start(self) -> None:
+        server = self.start("--workers", "auto")
+        cores = len(os.sched_getaffinity(0))
+        self.assertEqual(len(self.workers(server)), cores if cores > 1 else 0)
+        self.send(server, 1)
+        reader = self.imap(server)
+        self.until(lambda: self.subjects(reader) == [1], "it is delivered")
+
+    def test_why_there_is_one_process_is_said_once(self) -> None:
+        server = self.start("--workers", "auto", '--set=store.plugin="memory"')
+        self.assertEqual(self.workers(server), [])
+        told = int(len(os.sched_getaffinity(0)) > 1)
+        self.assertEqual(server.said.count("the store 'memory' cannot be read by other processes"), told)
+
+    def test_workers_have_the_reactor_that_the_server_has(self) -> None:
+        server = self.start(program=("twistd", "--nodaemon", "--pidfile=", "--reactor", "asyncio"))
+        for worker in self.workers(server):
+            self.assertIn("asyncioreactor", Path(f"/proc/{worker}/cmdline").read_text())
+        self.send(server, 1)
+
+
 class ReloadTests(Case):
     def configure(self, size: int) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -258,6 +285,42 @@ class ReloadTests(Case):
         self.until(lambda: "stays as it was" in server.said, "it is refused")
         self.assertEqual(self.workers(server), before)
         self.assertEqual(self.size(server), 1_000_000)
+
+
+class SignalTests(Case):
+    def test_what_is_asked_for_while_it_stops_does_not_end_it_at_once(self) -> None:
+        server = self.start()
+        self.send(server, 1)
+        server.terminate()
+        self.until(lambda: "shutting down" in server.said, "it has heard so")
+        for _ in range(20):
+            for each in (signal.SIGHUP, signal.SIGUSR2):
+                with contextlib.suppress(ProcessLookupError):
+                    server.process.send_signal(each)
+            time.sleep(0.01)
+        server.stop()
+        self.assertIn("mailfw has stopped", server.said)
+        self.assertNotIn("Traceback", server.said)
+
+    def test_a_terminal_tells_all_processes_at_once(self) -> None:
+        server = self.start()
+        for each in (server.process.pid, *self.workers(server)):
+            os.kill(each, signal.SIGINT)
+        for each in self.workers(server):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGTERM)
+        server.process.wait(PATIENCE)
+        self.assertIn("mailfw has stopped", server.said)
+        self.assertNotIn("Traceback", server.said)
+
+    def test_an_upgrade_that_could_not_listen_is_not_begun(self) -> None:
+        self.folder.mkdir(parents=True)
+        (self.folder / "mailfw.toml").write_text('domains = ["localhost"]\n')
+        server = self.start("--config", "mailfw.toml")
+        (self.folder / "mailfw.toml").write_text('domains = ["localhost"]\n[listen]\nlmtp = ["nonsense:1"]\n')
+        server.process.send_signal(signal.SIGUSR2)
+        self.until(lambda: "goes on as it is" in server.said, "it is refused")
+        self.send(server, 1)
 
 
 class UpgradeTests(Case):

@@ -18,7 +18,7 @@ from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.interfaces import IMailStore
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import MemoryContent
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import SearchCases, SharedHistoryCases, SharingCases, StoreContract
 
 PROGRAM = """
 import sys
@@ -74,7 +74,7 @@ class Closing:
         return deferLater(reactor, 0.05)
 
 
-class OneProcessContract(StoreContract, Closing, TestCase):
+class OneProcessContract(StoreContract, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase):
     def make_store(self) -> IMailStore:
         from twisted.internet import reactor
 
@@ -87,7 +87,7 @@ class OneProcessContract(StoreContract, Closing, TestCase):
         return store
 
 
-class TwoProcessesContract(StoreContract, Closing, TestCase):
+class TwoProcessesContract(StoreContract, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase):
     def make_store(self) -> IMailStore:
         from twisted.internet import reactor
         from twisted.internet.protocol import ProcessProtocol

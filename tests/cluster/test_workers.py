@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
+import shutil
 import signal
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -12,11 +18,13 @@ from twisted.internet.error import ProcessTerminated
 from twisted.internet.task import Clock
 from twisted.python import usage
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from mailfw import automatic
+from mailfw.automatic import MOST_WORKERS
 from mailfw.cluster import workers
 from mailfw.cluster.workers import FIRST_PAUSE, GROWN_UP, HOPELESS, LONGEST_PAUSE, LOOK, SILENCE, Program, Workers
-from mailfw.options import MOST_WORKERS, Options
+from mailfw.options import Options
 
 
 class Process:
@@ -36,8 +44,13 @@ class Reactor(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.processes: list[tuple[Any, Process]] = []
+        #: How many more can be started.
+        self.room = 1000
 
     def spawnProcess(self, protocol: Any, *arguments: Any, **more: Any) -> None:
+        if not self.room:
+            raise OSError(errno.EAGAIN, "no more processes")
+        self.room -= 1
         process = Process(100 + len(self.processes))
         self.processes.append((protocol, process))
         protocol.makeConnection(process)
@@ -50,6 +63,7 @@ class Channel:
         self.listeners = listeners
         self.told: list[str] = []
         self.answers = True
+        self.is_behind = False
 
     def tell(self, name: str, *said: Any) -> None:
         self.told.append(name)
@@ -116,6 +130,28 @@ class WorkersTests(SynchronousTestCase):
         self.reactor.advance(FIRST_PAUSE)
         self.assertEqual(len(self.reactor.processes), 3)
 
+    def test_who_is_not_heard_because_we_have_too_much_to_do_has_not_hung(self) -> None:
+        self.ready(0)
+        self.ready(1)
+        self.keeper.channels[1].answers, self.keeper.channels[1].is_behind = False, True
+        self.reactor.pump([LOOK] * 10 * SILENCE)
+        self.assertEqual(self.signals(), [[], []])
+        self.keeper.channels[1].is_behind = False
+        self.reactor.pump([LOOK] * (SILENCE + 1))
+        self.assertEqual(self.signals(), [[], ["KILL"]])
+
+    def test_where_no_process_can_be_started_it_is_tried_again(self) -> None:
+        self.ready(0)
+        self.ready(1)
+        self.reactor.room = 0
+        self.die(1)
+        self.reactor.pump([1.0] * 20)
+        self.assertEqual(len(self.reactor.processes), 2)
+        self.reactor.room = 1
+        self.reactor.advance(LONGEST_PAUSE)
+        self.ready(len(self.keeper.channels) - 1)
+        self.assertEqual(self.workers.pids, [100, 102])
+
     def test_time_in_which_we_were_stopped_ourselves_does_not_count(self) -> None:
         self.ready(0)
         self.ready(1)
@@ -179,6 +215,15 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(self.signals()[:3], [[], [], ["TERM"]])
         self.assertEqual(self.workers.pids, [100, 101])
 
+    def test_a_new_one_for_which_there_is_no_room_changes_nothing(self) -> None:
+        self.ready(0)
+        self.ready(1)
+        self.reactor.room = 1
+        replaced = Deferred.fromCoroutine(self.workers.replace())
+        self.assertFalse(self.successResultOf(replaced))
+        self.assertEqual(self.signals(), [[], [], ["TERM"]])
+        self.assertEqual(self.workers.pids, [100, 101])
+
     def test_stopping(self) -> None:
         self.ready(0)
         self.ready(1)
@@ -191,12 +236,77 @@ class WorkersTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
 
+def stateless(site: object) -> None:
+    """Make a policy that says that it remembers nothing."""
+
+
+stateless.counting = ()  # type: ignore[attr-defined] # which is how it says so
+
+
+def silent(site: object) -> None:
+    """Make a policy that says nothing."""
+
+
+def other_store(site: object) -> None:
+    """Make a store."""
+
+
+class OtherUserTests(SynchronousTestCase):
+    def test_what_another_user_can_read(self) -> None:
+        if os.getuid():
+            raise SkipTest("only root can change its user")
+        nobody, file = pwd.getpwnam("nobody"), Path(tempfile.mkdtemp()) / "file"
+        self.addCleanup(shutil.rmtree, file.parent)
+        file.parent.chmod(0o755)
+        file.touch()
+        for mode, may in ((0o600, False), (0o644, True)):
+            file.chmod(mode)
+            self.assertEqual(automatic._may_read((nobody.pw_uid, nobody.pw_gid), [file]), may)
+        self.assertEqual(os.getuid(), 0)
+
+    def test_all_that_is_needed_counts(self) -> None:
+        asked: list[Path] = []
+        self.patch(os, "sched_getaffinity", lambda _: {0, 1})
+        self.patch(automatic, "_may_read", lambda owner, paths: asked.extend(paths))
+        options = Options()
+        twistd: Any = {"uid": 1, "gid": None}
+        options.parent = twistd
+        options.parseOptions(["--set", 'tls.key="/k"', "--set", 'tls.certificate="/c"'])
+        self.assertEqual(options["workers"], 0)
+        self.assertTrue({Path(sys.executable), Path("/k"), Path("/c")} <= set(asked), asked)
+
+
 class CommandLineTests(SynchronousTestCase):
-    def count(self, *arguments: str) -> int:
+    def options(self, *arguments: str) -> Options:
         options = Options()
         options.parseOptions(arguments)
-        found: int = options["workers"]
+        return options
+
+    def count(self, *arguments: str) -> int:
+        found: int = self.options(*arguments)["workers"]
         return found
+
+    def test_one_for_each_core_is_what_nobody_has_to_ask_for(self) -> None:
+        self.patch(os, "sched_getaffinity", lambda _: {0, 1, 2})
+        self.assertEqual(self.count(), 3)
+
+    def test_one_process_where_several_could_do_harm(self) -> None:
+        self.patch(os, "sched_getaffinity", lambda _: {0, 1, 2})
+        ours = '{plugin="rate"}, {plugin="greylist"}, {plugin="size"}'
+        for setting, count in (
+            ('store.plugin="memory"', 0),
+            ('store.plugin="sqlite"', 3),
+            (f'store.plugin="python:{__name__}.other_store"', 0),
+            (f"policy=[{ours}]", 3),
+            (f'policy=[{ours}, {{plugin="python:{__name__}.silent"}}]', 0),
+            (f'policy=[{{plugin="python:{__name__}.stateless"}}]', 3),
+            ('listen.smtp=["haproxy:tcp:0:interface=127.0.0.1"]', 0),
+            ('listen.http=["haproxy:tcp:0:interface=127.0.0.1"]', 3),
+        ):
+            options = self.options("--set", setting)
+            self.assertEqual(options["workers"], count, setting)
+            self.assertEqual(bool(options.why_alone), not count, setting)
+            self.assertEqual(self.count("--workers", "2", "--set", setting), 2)
 
     def test_one_for_each_core_where_there_are_several(self) -> None:
         for cores, count in ((1, 0), (2, 2), (48, 48), (1000, MOST_WORKERS)):

@@ -18,7 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.commands.bar import Bar
 from mailfw.commands.words import octets
 from mailfw.transfer.account import TransferRefused
-from mailfw.transfer.imap_server import flags_of, parse_address, path_of
+from mailfw.transfer.flags import flags_of
+from mailfw.transfer.imap_server import parse_address, path_of
 from tests.running import BIN, run
 
 MESSAGE = "From: bo@example.net\nSubject: Hello\n\nIt works.\n"
@@ -82,6 +83,23 @@ class MovingTests(Case):
     def verify(self, code: int = 0) -> str:
         done = self.mailfw("backup", "--verify", str(self.folder / "saved"), code=code)
         return done.stdout + done.stderr
+
+    def test_a_backup_that_has_lost_mail(self) -> None:
+        """What is there is restored, and that it is not all is said; what others wrote does nothing to a terminal."""
+        self.make("ann")
+        self.indexed("ann")
+        saved = self.folder / "saved"
+        self.mailfw("backup", "ann", str(saved))
+        (saved / "Work/messages.jsonl").write_text("")
+        manifest = json.loads((saved / "backup.json").read_bytes())
+        (saved / "backup.json").write_text(json.dumps({**manifest, "account": "b\x1b[2Jb@example.org"}))
+        done = self.mailfw("restore", str(saved), code=1)
+        self.assertIn("2 mailboxes, 1 messages; 1 new, 1 verified", done.stdout)
+        self.assertIn("Work: 1 messages were saved, 0 are in its list", done.stderr)
+        self.assertIn("nobody can log in as b?[2Jb@example.org", done.stderr)
+        self.assertNotIn("\x1b", done.stdout + done.stderr)
+        done = self.mailfw("backup", "ann", str(saved), code=1)
+        self.assertIn("is a backup of b?[2Jb@example.org", done.stderr)
 
     def test_damage_to_a_site(self) -> None:
         """What has changed since the last run is told, message by message and file by file."""
@@ -269,7 +287,7 @@ class WordsTests(SynchronousTestCase):
         self.assertEqual(path_of("a/b", None, ""), ("a/b",))
 
     def test_flags(self) -> None:
-        words = [b"\\SEEN", b"\\Recent", b"$Forwarded", b"\\X-Odd", b"two words", "한".encode(), b"NonJunk"]
+        words = ["\\SEEN", "\\Recent", "$Forwarded", "\\X-Odd", "two words", "한", "two\nlines", "", "NonJunk"]
         self.assertEqual(flags_of(words), {"\\Seen", "$Forwarded", "NonJunk"})
 
     def test_the_bar(self) -> None:

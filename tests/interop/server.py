@@ -67,8 +67,9 @@ class RunningServer:
     """
     `twistd mailfw` with the accounts `names`, all with `PASSWORD`, on free loopback ports.
 
-    `arguments` are more words for `twistd mailfw`.  With `address` port smtp is 25 there, where other servers look for
-    it.  With `user` it runs as somebody else, who may read everything: Python itself may be where only root looks.
+    It is one process unless `arguments`, more words for `twistd mailfw`, say otherwise.  With `address` port smtp is 25
+    there, where other servers look for it.  With `user` it runs as somebody else, who may read everything: Python
+    itself may be where only root looks.
     """
 
     def __init__(
@@ -125,7 +126,12 @@ class RunningServer:
         """Start the server and wait until it greets."""
         with (self.home / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._as, str(_PROGRAMS / "twistd"), "-n", "--pidfile=", "mailfw", *self.options, *self.arguments],
+                [
+                    *self._as,
+                    *(str(_PROGRAMS / "twistd"), "-n", "--pidfile=", "mailfw", "--workers=0"),
+                    *self.options,
+                    *self.arguments,
+                ],
                 cwd=self.home,
                 stdout=log,
                 stderr=log,

@@ -1,5 +1,7 @@
 """Addresses as header fields have them, right and wrong."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -66,6 +68,12 @@ class Addresses(SynchronousTestCase):
                 MailAddress(b"G", None, b"g", b"h"),
             ],
         )
+
+    def test_time_is_bounded(self) -> None:
+        for piece in (b'\\"', b'"\\"', b'a"', b"<", b"(\\("):
+            began = time.process_time()
+            parse_addresses(piece * (100_000 // len(piece)))
+            self.assertLess(time.process_time() - began, 2, piece)
 
     def test_number_is_bounded(self) -> None:
         for one in (b"a@b,", b"(x)a@b,", b"G:a@b;", b"<<<,"):

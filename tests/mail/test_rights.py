@@ -14,6 +14,7 @@ from mailfw.mail.rights import (
     LETTERS,
     NO_RIGHTS,
     BadRights,
+    entries_of,
     format_rights,
     identifier_of,
     parse_rights,
@@ -62,6 +63,11 @@ class Writing(SynchronousTestCase):
             self.assertEqual(identifier_of(text, "example.org"), expected)
         self.assertRaises(BadRights, identifier_of, "ann", "")
 
+    def test_domains_are_those_of_accounts(self) -> None:
+        for text in ("-bob@XN--BCHER-KVA.example", "-bob@bücher.example."):
+            self.assertEqual(identifier_of(text, "example.org"), "-bob@bücher.example")
+        self.assertRaises(BadRights, identifier_of, "bob@xn--a", "example.org")
+
 
 class Having(SynchronousTestCase):
     def test_a_union_less_what_is_taken(self) -> None:
@@ -75,6 +81,11 @@ class Having(SynchronousTestCase):
         self.assertEqual(rights_of(access, BOB), frozenset("lrs"))
         self.assertEqual(rights_of(access, ANN), frozenset("lr"))
         self.assertEqual(rights_of({}, BOB), NO_RIGHTS)
+
+    def test_what_is_taken_from_one_is_not_given_to_another(self) -> None:
+        access = {"anyone": frozenset("l"), f"-{BOB}": frozenset("lr")}
+        self.assertEqual(rights_of(access, f"-{BOB}"), frozenset("l"))
+        self.assertEqual(entries_of(f"-{BOB}"), ())
 
     def test_what_is_needed(self) -> None:
         require(frozenset("lr"), "r")

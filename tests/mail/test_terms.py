@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import unittest
 from collections.abc import Iterable
 
@@ -148,6 +149,18 @@ class Messages(SynchronousTestCase):
         for text in (found.head, found.body, found.rest):
             self.assertEqual("\n".join(map(fold, text.split("\n"))), text)
             self.assertNotIn("\0", text)
+
+    def test_the_header_is_never_cut_off(self) -> None:
+        subject = "\ufdfa".encode() * 80_000  # each is eighteen characters
+        found = self.check(b"Subject: " + subject + b"\r\nX-Own: here\r\n\r\nbody", FieldHas("x-own", "here"))
+        self.assertFalse(found.is_whole)
+
+    def test_unknown_charsets_leave_nothing_behind(self) -> None:
+        before = len(encodings._cache)  # where Python remembers them
+        for number in range(100):
+            for charset in (f"x-{number}", f"utf{'-' * number}8x", f"iso{'_' * number}8859-1"):
+                self.check(f"Content-Type: text/plain; charset={charset}\r\n\r\nü".encode("latin-1"))
+        self.assertLessEqual(len(encodings._cache), before + 2)
 
     def test_bounds(self) -> None:
         """However long a message, so many octets of it are read, and so much of its text is kept."""

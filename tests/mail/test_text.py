@@ -2,6 +2,7 @@
 
 import base64
 import time
+import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,25 @@ class Folding(SynchronousTestCase):
     @given(st.text(max_size=30))
     def test_twice_is_once(self, text: str) -> None:
         self.assertEqual(fold(fold(text)), fold(text))
+
+    @given(st.text(st.sampled_from("a\u0301\u0316\u0344\u0345\u0f73\uff9e\u3099\u0130"), max_size=200))
+    def test_crowds_of_marks(self, text: str) -> None:
+        self.assertEqual(fold(fold(text)), fold(text))
+        if len(text) <= 15:
+            self.assertEqual(fold(text), _folded(text))
+
+    def test_marks_in_disorder_take_no_time(self) -> None:
+        began = time.process_time()
+        for marks in ("\u0301\u0316", "\uff9e\u0316", "\u0344\u0316", "\u0f73\u0f71"):
+            fold(marks * 100_000)
+        self.assertLess(time.process_time() - began, 5)
+
+
+def _folded(text: str) -> str:
+    """Return what a text is folded to as long as nobody strews marks."""
+    while (again := unicodedata.normalize("NFKC", text).casefold()) != text:
+        text = again
+    return text
 
 
 class Decoding(SynchronousTestCase):
@@ -60,6 +80,7 @@ class Html(SynchronousTestCase):
             ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
             ("<a href='x > y'>link</a>", "y'>link"),
             ("<title>t</title>x", "x"),
+            (f"a&#{'1' * 5000};b &#{'0' * 100}65;", "a\ufffdb A"),
         ):
             self.assertEqual(" ".join(html_to_text(markup).split()), text, markup)
 

@@ -109,6 +109,7 @@ class Commands(SharedCase):
         self.says(ann, 'c SETACL INBOX "a b" lr', "c NO [CANNOT]")
         self.says(ann, "d SETACL INBOX ann lr", "d NO [NOPERM]")
         self.says(ann, "e SETACL INBOX bob", "e BAD")
+        self.says(ann, f"e SETACL INBOX {'b' * 1000} lr", "e BAD")
         self.says(ann, "f GETACL INBOX", "* ACL INBOX ann@example.org lrswipkxteacd\r\n", "f OK")
 
     def test_with_anyone(self) -> None:
@@ -141,6 +142,8 @@ class Commands(SharedCase):
         self.says(bob, f"f GETACL {name}", f"* ACL {name} ann@example.org", " cat@example.org lr\r\n", "f OK")
         self.says(bob, f"g DELETEACL {name} bob", "g OK")
         self.says(bob, f"h MYRIGHTS {name}", "h NO [NONEXISTENT]")
+        self.share("swtep")
+        self.says(bob, f"i MYRIGHTS {name}", "i NO [NONEXISTENT]")
 
     def test_names(self) -> None:
         run_now(self, self.store.edit_mailbox(ANN, CreateMailbox(("Work", "Größe"))))

@@ -11,7 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IMailStore
-from mailfw.mail.failure import MailboxExists, NameRefused, NoPermission, NoSuchMailbox, OverQuota, StoreRefusal
+from mailfw.mail.failure import (
+    MailboxExists,
+    NameRefused,
+    NoPermission,
+    NoSpace,
+    NoSuchMailbox,
+    OverQuota,
+    StoreRefusal,
+)
 from mailfw.mail.mailbox import (
     ANSWERED,
     DELETED,
@@ -31,6 +39,7 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.mail.quota import QuotaLimits
 from mailfw.mail.rights import ALL_RIGHTS, ANYONE, BadRights, parse_rights
+from mailfw.mail.sought import BodyHas
 from mailfw.optional import IManyContents, ISharingView
 from mailfw.sharing import view_of
 from mailfw.sharing.places import is_shared
@@ -38,7 +47,7 @@ from mailfw.sharing.store import SharingStore
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.dialogue import run_now
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import QuotaCases, RestartCases, SearchCases, StoreContract
 from mailfw.testing.store.bounds import FixedQuotas
 from mailfw.testing.store.fixture import read_all
 
@@ -46,7 +55,7 @@ ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
 SHARED: Path = ("Shared", ANN)
 
 
-class OwnMailboxes(StoreContract, TestCase):
+class OwnMailboxes(StoreContract, RestartCases, QuotaCases, SearchCases, TestCase):
     """What is the user's own is as it is in the store."""
 
     histories = 8
@@ -56,6 +65,11 @@ class OwnMailboxes(StoreContract, TestCase):
 
     def make_bounded_store(self, quotas: Any, retention: float) -> IMailStore:
         return SharingStore(MemoryStore(quotas))
+
+    async def reopen_store(self, store: IMailStore) -> IMailStore:
+        # Mail in memory is kept as long as the store is referred to, closed or not.
+        await store.close()
+        return store
 
 
 class Calls:
@@ -263,6 +277,28 @@ class Changing(ViewCase):
         self.refuses(NoSuchMailbox, lambda: self.view.edit_mailbox(BOB, DeleteMailbox(nobody)))
         self.refuses(NoPermission, lambda: self.view.edit_mailbox(BOB, CreateMailbox(nobody)))
 
+    def test_what_is_hidden_stands_above_what_is_made(self) -> None:
+        for path in (("Work",), ("Work", "Secret")):
+            self.now(self.store.edit_mailbox(ANN, CreateMailbox(path)))
+        self.share("lrkx", ("Work",))
+        self.share("lrkx", ("Work", "Secret"))
+        self.now(self.store.grant(ANN, self.id_of(ANN, ("Work", "Secret")), BOB, frozenset()))
+        below, moved = (*SHARED, "Work", "Secret", "Mine"), (*SHARED, "Work", "Other")
+        self.refuses(NoPermission, lambda: self.view.edit_mailbox(BOB, CreateMailbox(below)))
+        self.now(self.view.edit_mailbox(BOB, CreateMailbox(moved)))
+        self.refuses(NoPermission, lambda: self.view.edit_mailbox(BOB, RenameMailbox(moved, below)))
+        self.refuses(NoSuchMailbox, lambda: self.view.edit_mailbox(BOB, DeleteMailbox(below[:-1])))
+
+    def test_accounts_that_share_nothing_are_left_alone(self) -> None:
+        calls = Calls(self.store)
+        view = SharingStore(calls)
+        self.share("lrkx")
+        for owner in (ANN.upper(), CAT, "nobody@example.org"):
+            path = ("Shared", owner, "INBOX")
+            for edit in (CreateMailbox((*path, "x")), DeleteMailbox(path), RenameMailbox(path, (*path, "x"))):
+                self.refuses(StoreRefusal, partial(view.edit_mailbox, BOB, edit))
+        self.assertEqual(set(calls.names), {"shared_with"})
+
     def test_subscriptions_are_ones_own(self) -> None:
         mailbox = self.share("lr")
         self.now(self.view.edit_mailbox(BOB, Subscribe(SHARED + INBOX)))
@@ -270,6 +306,69 @@ class Changing(ViewCase):
         self.assertTrue(self.now(self.view.mailbox(BOB, mailbox)).subscribed)
         self.assertIn(SHARED + INBOX, self.now(self.view.subscriptions(BOB)))
         self.assertNotIn(SHARED + INBOX, self.now(self.view.subscriptions(ANN)))
+
+
+class Withdrawing(ViewCase):
+    """Nobody goes on with what he may no longer do."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.add(ANN, self.inbox, 600)
+        self.mailbox = self.share("lr")
+
+    def withdraw(self) -> None:
+        self.now(self.store.grant(ANN, self.inbox, BOB, frozenset()))
+
+    def test_reading_on(self) -> None:
+        uids = range(1, 601)
+        for reading in (
+            self.view.rows(BOB, self.mailbox, uids, Want.NOTHING),
+            self.view.contents(BOB, self.mailbox, uids),
+        ):
+            self.share("lr")
+            self.now(anext(reading))
+            self.withdraw()
+            self.refuses(NoSuchMailbox, partial(_first, reading))
+
+    def test_everything(self) -> None:
+        self.withdraw()
+        view, own = self.view, self.id_of(BOB, INBOX)
+        seen = frozenset({SEEN})
+        for asked in (
+            lambda: view.mailbox(BOB, self.mailbox),
+            lambda: view.claim_recent(BOB, self.mailbox),
+            lambda: view.snapshot(BOB, self.mailbox, 1),
+            lambda: _first(view.rows(BOB, self.mailbox, [1], Want.NOTHING)),
+            lambda: view.content(BOB, self.mailbox, 1),
+            lambda: _first(view.contents(BOB, self.mailbox, [1])),
+            lambda: view.search(BOB, self.mailbox, [1], BodyHas("a")),
+            lambda: view.append(BOB, self.mailbox, [NewMessage(MemoryContent(PLAIN))]),
+            lambda: view.alter(BOB, self.mailbox, [1], FlagChange.ADD, seen),
+            lambda: view.expunge(BOB, self.mailbox, None),
+            lambda: view.copy(BOB, self.mailbox, [1], own),
+            lambda: view.copy(BOB, self.mailbox, [1], self.mailbox, move=True),
+            lambda: view.copy(BOB, own, [1], self.mailbox),
+            lambda: view.access(BOB, self.mailbox),
+            lambda: view.grant(BOB, self.mailbox, BOB, ALL_RIGHTS),
+        ):
+            self.refuses(NoSuchMailbox, asked)
+        self.now(self.store.remove_account(ANN))
+        self.refuses(NoSuchMailbox, lambda: view.mailbox(BOB, self.mailbox))
+        self.refuses(NoSuchMailbox, lambda: view.snapshot(BOB, self.mailbox, 1))
+
+    def test_what_is_added_is_added(self) -> None:
+        mailbox = self.share("lrsi")
+
+        async def fail(*asked: Any) -> None:
+            raise NoSpace("full")
+
+        self.patch(self.store, "alter_for", fail)
+        [uid] = self.add(BOB, mailbox, 1, frozenset({SEEN}))
+        self.assertEqual(uid, 601)
+
+
+async def _first(reading: Any) -> Any:
+    return await anext(reading)
 
 
 class Copying(ViewCase):
@@ -382,6 +481,24 @@ class Watching(ViewCase):
         self.now(self.store.grant(ANN, self.inbox, BOB, ALL_RIGHTS))
         self.assertEqual(self.heard, [])
         self.assertIn(SHARED + INBOX, self.infos())
+
+    def test_an_owner_whose_account_is_broken(self) -> None:
+        self.stop()
+        self.now(self.store.grant(CAT, self.id_of(CAT, INBOX), BOB, ALL_RIGHTS))
+        mailbox = self.share("lr")
+        watch = self.store.watch
+
+        async def watched(account: str, notice: Any) -> Any:
+            if account == CAT:
+                raise OSError("broken")
+            return await watch(account, notice)
+
+        self.patch(self.store, "watch", watched)
+        self.now(self.view.watch(BOB, lambda *notice: self.heard.append(notice)))
+        self.heard.clear()
+        self.add(ANN, self.inbox)
+        self.assertEqual([heard for heard, _ in self.heard], [mailbox])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
     def test_an_owner_who_is_gone(self) -> None:
         mailbox = self.share("lr")

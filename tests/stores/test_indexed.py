@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,21 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailfw.interfaces import IMailStore, IMessageSource, IQuotas
-from mailfw.mail.mailbox import INBOX, SEEN, NewMessage
+from mailfw.mail.mailbox import INBOX, NO_FLAGS, SEEN, NewMessage, Scan
 from mailfw.stores.indexed import IndexedStore, indexed
 from mailfw.stores.maildir.source import MaildirSource
 from mailfw.stores.threads import Threads, shielded
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.source import SourceContract
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import (
+    NumberCases,
+    QuotaCases,
+    RestartCases,
+    SearchCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
 from tests.stores.test_maildir import site_at
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples/mailfw-eml"
@@ -63,7 +72,9 @@ class MaildirSourceTests(SourceContract, TestCase):
         return self._open()
 
 
-class IndexedStoreTests(StoreContract, TestCase):
+class IndexedStoreTests(
+    StoreContract, RestartCases, QuotaCases, NumberCases, SearchCases, SharingCases, SharedHistoryCases, TestCase
+):
     few, many = 100, 1000
     histories = 8
 
@@ -103,6 +114,25 @@ class IndexedStoreTests(StoreContract, TestCase):
         await source.drop(ANN, folder.key, [new.key])
         self.assertEqual((await store.mailbox(ANN, inbox)).messages, 0)
         self.assertEqual(uid, 1)
+
+    async def test_a_message_that_is_told_of_twice(self) -> None:
+        """A source whose scan says twice that a message is there has it once, as it was said last."""
+        source = eml_at(self.data)
+        [folder] = [folder for folder in await source.folders(ANN) if folder.path == INBOX]
+        await source.put(ANN, folder.key, MemoryContent(PLAIN), NO_FLAGS, 5)
+        scan = source.scan
+
+        async def scan_twice(*asked: Any) -> Scan:
+            found: Scan = await scan(*asked)
+            seen = [replace(item, flags=frozenset({SEEN})) for item in found.items]
+            return replace(found, items=[*found.items, *seen])
+
+        self.patch(source, "scan", scan_twice)
+        store = IndexedStore(source, self.data / "other index", site_at(self.data).reactor, patience=0)
+        self.addCleanup(store.close)
+        await store.open_account(ANN)
+        inbox = next(info.id for info in await store.mailboxes(ANN) if info.path == INBOX)
+        self.assertEqual((await store.snapshot(ANN, inbox, 0)).flags, [{SEEN}])
 
     async def test_no_source(self) -> None:
         """What is no source is refused when the store is made."""

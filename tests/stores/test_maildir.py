@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from mailfw.site import Site
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import FullContract
 
 
 def site_at(data: Path) -> Site:
@@ -16,5 +16,5 @@ def site_at(data: Path) -> Site:
     return Site("mx.example.org", frozenset({"example.org"}), data, reactor)
 
 
-class MaildirContractTests(StoreContract, TestCase):
+class MaildirContractTests(FullContract, TestCase):
     spec = "maildir"

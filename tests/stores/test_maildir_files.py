@@ -147,6 +147,12 @@ class UidListTests(SynchronousTestCase):
         self.assertEqual(self.list.read(), {"a": Entry(1), "b": Entry(2, {"S": "5", "W": "6", "O": "7"})})
         self.assertEqual(self.path.read_text(), "3 V5 N3 Gg Other\n1 :a\n2 S5 W6 O7 :b\n")
 
+    def test_doubled_uids(self) -> None:
+        """No two files have the same: the second gets another."""
+        self.path.write_text("3 V5 N3 Gg\n1 :a\n2 :b\n2 :c\n3 :d\n4 :a\n")
+        self.assertEqual(self.list.read(), {"b": Entry(2), "d": Entry(3), "a": Entry(4)})
+        self.assertEqual(self.path.read_text(), "3 V5 N5 Gg\n2 :b\n3 :d\n4 :a\n")
+
     def test_version_1(self) -> None:
         self.path.write_text("1 1234567890 8\n1 a,S=3:2,S\n5 b\n")
         self.assertEqual(self.list.read(), {"a,S=3": Entry(1), "b": Entry(5)})
@@ -220,7 +226,10 @@ class KeywordTests(SynchronousTestCase):
         self.assertEqual([self.keywords.has(word) for word in words[25:28]], [True, False, False])
 
     def test_broken_table(self) -> None:
-        (self.directory / "dovecot-keywords").write_bytes(b"x\n26 out\n-1 y\n3\n4 \n5 good\n\xff\n")
+        nines = b"9" * 5000
+        (self.directory / "dovecot-keywords").write_bytes(
+            b"x\n26 out\n-1 y\n3\n4 \n5 good\n\xff\n\xc2\xb2 two\n%b nines\n" % nines
+        )
         self.assertTrue(self.keywords.refresh())
         self.assertFalse(self.keywords.refresh())
         self.assertEqual(self.keywords.flags("abcdefz"), {"good"})

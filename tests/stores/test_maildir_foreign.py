@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from mailfw.disk import Disk
@@ -327,6 +328,29 @@ class ForeignTests(TestCase):
         self.assertEqual(await self.flags(), {uid: {SEEN}})
         self.assertEqual(len(list(self.root.glob("*.broken-*"))), 1)
         self.flushLoggedErrors()
+
+    async def test_index_of_another_version(self) -> None:
+        """It is put aside and made anew from the files: UIDs stay, and modification sequences go on above the old."""
+        uids = [await self.add(SEEN, "$Label") for _ in range(3)]
+        before = await self._rows(self.inbox)
+        uid_validity = (await self.store.mailbox(ANN, self.inbox)).uid_validity
+        await self.store.close()
+        connection = sqlite3.connect(self.root / "mailfw-index.sqlite")
+        connection.executescript("PRAGMA user_version = 1; UPDATE account SET modseq = modseq + 1000000")
+        [(modseq,)] = connection.execute("SELECT modseq FROM account").fetchall()
+        connection.execute("DROP TABLE message")
+        connection.close()
+        with capturedLogs() as events:
+            await self.start()
+        self.assertEqual(list(await self.flags()), uids)
+        info = await self.store.mailbox(ANN, self.inbox)
+        self.assertEqual((await self._rows(self.inbox), info.uid_validity), (before, uid_validity))
+        self.assertGreater(info.modseq, modseq)
+        self.assertEqual(len(list(self.root.glob("mailfw-index.sqlite.version-1-*"))), 1)
+        told = [event for event in events if "another version" in (event.get("log_format") or "")]
+        self.assertEqual(len(told), 1)
+        await self.store.remove_account(ANN)
+        self.assertEqual(list(self.data.rglob("mailfw-index*")), [])
 
     async def test_modseq_jumps_when_the_machine_was_started(self) -> None:
         await self.add()

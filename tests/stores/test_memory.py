@@ -7,10 +7,20 @@ from twisted.trial.unittest import TestCase
 from mailfw.interfaces import IMailStore, IQuotas
 from mailfw.stores.memory import MemoryStore
 from mailfw.stores.memory.mailbox import SHORT_LOG, ChangeLog
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import (
+    FoundAgainCases,
+    NumberCases,
+    QuotaCases,
+    RestartCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
 
 
-class MemoryStoreContract(StoreContract, TestCase):
+class MemoryStoreContract(
+    StoreContract, RestartCases, QuotaCases, FoundAgainCases, NumberCases, SharingCases, SharedHistoryCases, TestCase
+):
     def make_store(self) -> MemoryStore:
         return MemoryStore()
 

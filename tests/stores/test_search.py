@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 import sqlite3
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,19 @@ class Finding(FileCase):
             self.assertEqual(find(self.file, TextHas(text), every).true & (every - gone), right)
         count = self.file.use(lambda c: c.execute("SELECT count(*) FROM gram WHERE gram MATCH 'ab'").fetchone()[0])
         self.assertEqual(count, len({row for row in every - gone if "ab" in "\n".join(_all(terms[row]))}))
+
+    def test_large_texts_are_in_memory_one_at_a_time(self) -> None:
+        chance, rows = random.Random(11), range(1, 41)
+        for row in rows:
+            body = f"{chance.getrandbits(4 * 50_000):x}"
+            self.add(Found(row, "", Terms("subject: x\nx-long: " + body, body, "")))
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertEqual(find(self.file, BodyHas("~"), set(rows)), (set(), set()))
+        self.assertEqual(find(self.file, FieldHas("x-none", ""), set(rows)), (set(), set()))
+        self.assertEqual(find(self.file, FieldHas("x-long", ""), set(rows)), (set(rows), set()))
+        self.file.use(lambda connection: search_file.drop(connection, rows))
+        self.assertLess(tracemalloc.get_traced_memory()[1], 1_200_000)
 
     def test_conditions_travel(self) -> None:
         chance = random.Random(9)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import FullContract
 
 
-class SqliteContractTests(StoreContract, TestCase):
+class SqliteContractTests(FullContract, TestCase):
     spec = "sqlite"
     whole_calls = True
 
 
-class FilesContractTests(StoreContract, TestCase):
+class FilesContractTests(FullContract, TestCase):
     spec = "sqlite:files=3"
     whole_calls = True
     few, many = 100, 1000

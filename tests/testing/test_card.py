@@ -39,7 +39,7 @@ class CardTests(SynchronousTestCase):
         status, printed = self.card("store", "maildir", "--only", "crash", "--crashes", "2", "--seed", "5")
         self.assertEqual(status, 0, printed)
         self.assertIn("killed 2 times, ", printed)
-        self.assertIn("1 passed, 0 failed, 0 skipped", printed)
+        self.assertIn("1 passed, 0 failed, 0 not offered, 0 skipped", printed)
 
     def test_store_that_is_wrong(self) -> None:
         status, printed = self.card("store", "tests.testing.test_store.ReusesUids", "--only", "change")

@@ -271,6 +271,12 @@ def run_case(make_store: Callable[[], IMailStore], name: str, least: int = 500, 
 
 
 class BrokenStoreTests(SynchronousTestCase):
+    def test_mixins_that_are_missing_are_named(self) -> None:
+        """A class that does not try all that its store offers fails, and says what is missing."""
+        [complaint] = run_case(MemoryStore, "all_that_is_offered_is_tried")
+        for name in ("NumberCases", "SharingCases", "SharedHistoryCases", "SearchCases", "RetentionCases"):
+            self.assertIn(name, complaint)
+
     def check(self, broken: Callable[[], Any], name: str) -> None:
         self.assertEqual(run_case(MemoryStore, name), (), f"{name} fails a store that is right")
         self.assertNotEqual(run_case(broken, name), (), f"{name} passes {broken}")

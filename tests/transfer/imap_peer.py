@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import socket
 import ssl
@@ -91,11 +92,12 @@ class _Session:
     def __init__(self, peer: ImapPeer, connection: socket.socket) -> None:
         self._peer = peer
         self._connection = connection
+        self._lines = connection.makefile("rb")
         self._box = PeerBox()
 
     def run(self) -> None:
         self._say("* OK here")
-        for line in self._connection.makefile("rb"):
+        for line in self._lines:
             tag, _, rest = line.decode("ascii").rstrip("\r\n").partition(" ")
             verb, _, said = rest.partition(" ")
             if verb == "UID":
@@ -117,6 +119,12 @@ class _Session:
     def _login(self, said: str) -> str | None:
         self._peer.logins += 1
         return None if f'"{PASSWORD}"' in said else "NO wrong"
+
+    def _authenticate(self, said: str) -> str | None:
+        self._peer.logins += 1
+        self._say("+ ")
+        words = base64.b64decode(self._lines.readline()).decode().split("\0")
+        return None if said == "PLAIN" and words == ["", "ann", PASSWORD] else "NO wrong"
 
     def _logout(self, said: str) -> None:
         self._say("* BYE")

@@ -111,6 +111,16 @@ class CrashTests(Case):
         await self.change()
         self.assertGreater(await self.every_crash(before, prune=True), 20)
 
+    async def test_a_finished_run_stays_so(self) -> None:
+        """When the manifest says that all is there, it is, whatever the power takes."""
+        for names in ("lost", "kept"):
+            root, disk = self.home / names, FaultyDisk(self.home / "attic")
+            await self.run_on(disk, root)
+            disk.bury()
+            disk.lose_power("dropped", names)
+            seen = check(Backup(self.disk, root), Silent())
+            self.assertEqual((seen.faults, seen.messages), ([], 6), names)
+
     async def test_no_room(self) -> None:
         """The target is named, and what was saved need not be saved again."""
         refusals = 0

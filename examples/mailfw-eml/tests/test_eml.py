@@ -11,7 +11,16 @@ from twisted.trial.unittest import TestCase
 from mailfw.interfaces import IMessageSource
 from mailfw.site import Site
 from mailfw.testing.source import SourceContract
-from mailfw.testing.store import StoreContract
+from mailfw.testing.store import (
+    CrashCases,
+    NumberCases,
+    QuotaCases,
+    RestartCases,
+    SearchCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
 
 
 class EmlSourceTests(SourceContract, TestCase):
@@ -24,5 +33,15 @@ class EmlSourceTests(SourceContract, TestCase):
         return eml(self.site)
 
 
-class EmlStoreTests(StoreContract, TestCase):
+class EmlStoreTests(
+    StoreContract,
+    RestartCases,
+    QuotaCases,
+    NumberCases,
+    SearchCases,
+    SharingCases,
+    SharedHistoryCases,
+    CrashCases,
+    TestCase,
+):
     spec = "mailfw_eml.source.eml"

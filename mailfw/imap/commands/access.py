@@ -7,14 +7,28 @@ from typing import TYPE_CHECKING
 from mailfw.imap import grammar, names, responses
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
+from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import MailboxInfo
 from mailfw.mail.personal import require
-from mailfw.mail.rights import ADMINISTER, LETTERS, NO_RIGHTS, VIRTUAL, BadRights, Rights, format_rights, parse_rights
+from mailfw.mail.rights import (
+    ADMINISTER,
+    LETTERS,
+    LONGEST,
+    NO_RIGHTS,
+    VIRTUAL,
+    BadRights,
+    Rights,
+    format_rights,
+    parse_rights,
+)
 from mailfw.optional import ISharingView
 from mailfw.sasl.saslprep import saslprep
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
+
+#: RFC 4314 section 4: whoever has none of these rights is not told which he has.
+_KNOWING = frozenset("lrikxa")
 
 
 def _sharing(session: Session) -> ISharingView:
@@ -27,7 +41,7 @@ def _sharing(session: Session) -> ISharingView:
 def _prepared(identifier: str) -> str:
     """RFC 4314 section 3: an identifier that cannot be prepared, or of which nothing is left, is refused with BAD."""
     try:
-        prepared = saslprep(identifier)
+        prepared = saslprep(identifier) if len(identifier) <= LONGEST else ""  # which takes long for a long one
     except ValueError:
         prepared = ""
     if not prepared:
@@ -95,6 +109,8 @@ async def my_rights(session: Session, cursor: Cursor) -> Completion:
     """RFC 4314 section 3.5."""
     name = grammar.mailbox(cursor)
     info = await _find(session, name)
+    if info.rights.isdisjoint(_KNOWING):
+        raise NoSuchMailbox("There is no such mailbox")
     session.stream.write(responses.untagged(b"MYRIGHTS " + responses.mailbox(name) + b" " + _rights(info.rights)))
     return responses.ok("That is all")
 

@@ -77,6 +77,9 @@ class Indexes(Protocol):
     async def last_mailbox(self, account: str) -> int:
         """Return a row than which no mailbox of the account ever had a higher one."""
 
+    def file_of(self, account: str) -> object:
+        """Return what is the same for accounts that one query can ask for together."""
+
     async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query, which changes nothing, in a thread."""
 
@@ -167,6 +170,10 @@ class Databases:
         """Return the highest row that a mailbox ever had."""
         return await self.read(account, queries.last_mailbox)
 
+    def file_of(self, account: str) -> object:
+        """Return what no other account has: each has a file of its own."""
+        return account
+
     async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in a thread."""
         return await self._threads.run(self.read_now, account, query)
@@ -195,14 +202,24 @@ class Databases:
         return None
 
     async def remove(self, account: str) -> None:
-        """Destroy an account's index."""
+        """Destroy an account's index, and what was put aside of it."""
         await self._threads.run(self._remove, account)
 
-    def _remove(self, account: str) -> None:
+    async def begin_anew(self, account: str) -> None:
+        """Destroy an account's index, to make another."""
+        await self._threads.run(self._remove_file, account)
+
+    def _remove_file(self, account: str) -> None:
         self._pool.let_go(account)
         path = self.path(account)
         for end in ("", "-wal", "-shm"):
             path.with_name(path.name + end).unlink(missing_ok=True)
+
+    def _remove(self, account: str) -> None:
+        self._remove_file(account)
+        path = self.path(account)
+        for aside in path.parent.glob(f"{path.name}.*"):
+            aside.unlink(missing_ok=True)
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 

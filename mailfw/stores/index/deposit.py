@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mailfw.mail.content import Prefixed, blocking_reader, read_whole_now
 from mailfw.mail.mailbox import Appended, Flags
@@ -19,6 +19,8 @@ from mailfw.stores.index.database import Changes, Indexes
 from mailfw.stores.index.ledger import Numbered, Parcel, Staged
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.transaction import Transaction
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -78,9 +80,12 @@ def deposit_all(databases: Indexes, depositor: Any, deposits: Sequence[Deposit],
     Blocks, in the queues of all the accounts.
     """
     summaries = _Summaries(message for each in deposits for message in each.messages)
+    _find_held(databases, deposits)
     for each in deposits:
-        _stage(databases, depositor, each, summaries)
-    _note(databases, depositor, [each for each in deposits if each.new])
+        if each.failure is None:
+            _stage(depositor, each, summaries)
+    _find_threads(databases, [each for each in deposits if each.new])
+    _note(databases, depositor, [each for each in deposits if each.new and each.failure is None])
     waiting = [each for each in deposits if each.new and each.failure is None]
     parcels = [
         Parcel(each.account, each.box.key, [(staged_of(one), one.flags) for one in each.new]) for each in waiting
@@ -92,15 +97,8 @@ def deposit_all(databases: Indexes, depositor: Any, deposits: Sequence[Deposit],
             answer(each.messages, each.held)
 
 
-def _stage(databases: Indexes, depositor: Any, deposit: Deposit, summaries: _Summaries) -> None:
+def _stage(depositor: Any, deposit: Deposit, summaries: _Summaries) -> None:
     """Write what is new of a deposit; an order that cannot be written fails alone."""
-    try:
-        deposit.held = databases.read_now(
-            deposit.account, lambda index: find_held(index, deposit.box, deposit.messages)
-        )
-    except Exception as error:
-        deposit.failure = error
-        return
     seen = set(deposit.held)
     for order in deposit.orders:
         if order.failure is not None:
@@ -117,6 +115,43 @@ def _stage(databases: Indexes, depositor: Any, deposit: Deposit, summaries: _Sum
         deposit.room.take(octets, len(new))
         deposit.new += new
         seen.update(each.mark for each in new if each.mark is not None)
+
+
+def _find_held(databases: Indexes, deposits: Sequence[Deposit]) -> None:
+    """Find what mailboxes have already, with one query for all the accounts that are in one file."""
+    for together in _by_file(databases, deposits):
+        if marks := set().union(*(_marks(each.box, each.messages) for each in together)):
+            found = _read(databases, together, partial(queries.find_marks, marks=marks)) or {}
+            boxes = {each.box.row: each for each in together}
+            for (row, mark), there in found.items():
+                boxes[row].held[mark] = Appended(*there)
+
+
+def _find_threads(databases: Indexes, deposits: Sequence[Deposit]) -> None:
+    """Find the threads of new messages, in the same way."""
+    for together in _by_file(databases, deposits):
+        summaries = [(each.plan.number, staged_of(new).summary) for each in together for new in each.new]
+        if keys := {key for number, summary in summaries for key in keys_of(number, summary)}:
+            known = _read(databases, together, partial(find_threads, keys=keys)) or {}
+            for each in together:
+                each.plan.threads = known  # the keys of each account begin with its number
+
+
+def _by_file(databases: Indexes, deposits: Sequence[Deposit]) -> Iterable[list[Deposit]]:
+    by_file: dict[object, list[Deposit]] = {}
+    for each in deposits:
+        by_file.setdefault(databases.file_of(each.account), []).append(each)
+    return by_file.values()
+
+
+def _read(databases: Indexes, deposits: Sequence[Deposit], query: Callable[[sqlite3.Connection], T]) -> T | None:
+    """Run a query for deposits in one file; None where it fails, and with it all of them."""
+    try:
+        return databases.read_now(deposits[0].account, query)
+    except Exception as error:
+        for each in deposits:
+            each.failure = error
+        return None
 
 
 def _note(databases: Indexes, depositor: Any, deposits: Sequence[Deposit]) -> None:
@@ -151,12 +186,6 @@ def _index(databases: Indexes, depositor: Any, deposits: Sequence[tuple[Deposit,
     for deposit, placed in deposits:
         if isinstance(placed, Exception):
             deposit.failure = placed
-            continue
-        try:
-            find_threads_now(databases, deposit.account, deposit.plan, deposit.new)
-        except Exception as error:
-            deposit.failure = error
-            depositor.drop(deposit.account, deposit.box.key, [message.item.key for message in placed])
             continue
         plan_all(deposit.plan, deposit.box, deposit.new, placed)
         planned.append((deposit, deposit.plan.finish(), placed))
@@ -198,10 +227,12 @@ class _Summaries:
 
 def find_held(index: sqlite3.Connection, box: Mailbox, messages: Sequence[Coming]) -> dict[str, Appended]:
     """Return the messages the mailbox has already, by the marks of the tokens they came with."""
-    marks = {each.mark for each in messages if each.mark}
-    if not marks:
-        return {}
-    return {mark: Appended(*found) for mark, found in queries.find_marks(index, box.row, marks).items()}
+    found = queries.find_marks(index, _marks(box, messages))
+    return {mark: Appended(*there) for (_, mark), there in found.items()}
+
+
+def _marks(box: Mailbox, messages: Sequence[Coming]) -> set[tuple[int, str]]:
+    return {(box.row, each.mark) for each in messages if each.mark}
 
 
 def without_those(held: Iterable[str], messages: Sequence[Coming]) -> list[Coming]:
@@ -222,13 +253,6 @@ def check_room(room: Room, new: Sequence[Coming]) -> int:
     octets: int = sum([each.content.size for each in new])
     room.check(octets, len(new))
     return octets
-
-
-def find_threads_now(databases: Indexes, account: str, plan: Transaction, new: Sequence[Coming]) -> None:
-    """Find the threads of messages that a plan is to add; blocks."""
-    keys = {key for each in new for key in keys_of(plan.number, staged_of(each).summary)}
-    if keys:
-        plan.threads = databases.read_now(account, lambda index: find_threads(index, keys))
 
 
 def plan_all(plan: Transaction, box: Mailbox, new: Sequence[Coming], placed: Sequence[Numbered]) -> None:

@@ -138,10 +138,10 @@ class PlainSource:
         scan = await self.scan(account, folder, cursor)
         self._scanned[account, folder] = time.monotonic()
         flags = dict(zip(known.keys, known.flags, strict=True))
-        fresh = [Numbered(item, None, _new_email_id()) for item in scan.items if item.key not in flags]
-        changed = {item.key: item.flags for item in scan.items if flags.get(item.key, item.flags) != item.flags}
-        here = {item.key for item in scan.items}
-        gone = [key for key in known.keys if key not in here] if scan.complete else list(scan.removed)
+        items = {item.key: item for item in scan.items}  # a journal may tell of a message twice: the last time counts
+        fresh = [Numbered(item, None, _new_email_id()) for key, item in items.items() if key not in flags]
+        changed = {key: item.flags for key, item in items.items() if flags.get(key, item.flags) != item.flags}
+        gone = [key for key in known.keys if key not in items] if scan.complete else list(scan.removed)
         return Survey(None, None, fresh, changed, gone, scan.cursor)
 
     async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:

@@ -22,7 +22,7 @@ C = TypeVar("C", bound=Closable)
 
 class Pool(Generic[C]):
     """
-    One of what `new` makes for each name, and of more than `size` closes the one that was asked for longest ago.
+    One of what `new` makes for each name, and of more than `size` closes those that were asked for longest ago.
 
     One that is in use then stays until another is asked for.
     """
@@ -39,20 +39,21 @@ class Pool(Generic[C]):
             found = self._open.get(name)
             if found is None:
                 found = self._open[name] = self._new(name)
-                self._close_one()
+                self._close_some()
             self._open.move_to_end(name)
             return found
 
-    def _close_one(self) -> None:
-        if len(self._open) <= self._size:
-            return
-        name, oldest = next(iter(self._open.items()))
-        if oldest.lock.acquire(blocking=False):
-            try:
-                oldest.close()
-                del self._open[name]
-            finally:
-                oldest.lock.release()
+    def _close_some(self) -> None:
+        """Close as many as there are too many, the newest never, which somebody is about to use."""
+        for name, oldest in list(self._open.items())[:-1]:
+            if len(self._open) <= self._size:
+                return
+            if oldest.lock.acquire(blocking=False):
+                try:
+                    oldest.close()
+                    del self._open[name]
+                finally:
+                    oldest.lock.release()
 
     def let_go(self, name: str) -> None:
         """Close what is open for a name, once nobody uses it."""

@@ -146,16 +146,19 @@ def find_floor(connection: sqlite3.Connection, row: int) -> int | None:
     return int(floor)
 
 
-def find_marks(connection: sqlite3.Connection, row: int, marks: Iterable[str]) -> dict[str, tuple[int, int, str, str]]:
-    """Return UID, modification sequence, email and thread id of the messages that came with these tokens."""
+def find_marks(
+    connection: sqlite3.Connection, marks: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], tuple[int, int, str, str]]:
+    """Return UID, modification sequence, email and thread id of the messages that came to a mailbox with a token."""
     found = connection.execute(
         # Left to itself, SQLite goes through all messages of the mailbox.
-        f"SELECT mark, uid, modseq, email_id, {_THREAD_ID} FROM message INDEXED BY message_mark "  # noqa: S608 -- ours
-        "CROSS JOIN email ON email.row = message.email "
-        "WHERE mailbox = ? AND mark IS NOT NULL AND mark IN (SELECT value FROM json_each(?))",
-        (row, json.dumps(list(marks))),
+        f"SELECT mailbox, mark, uid, modseq, email_id, {_THREAD_ID} FROM json_each(?) AS asked "  # noqa: S608 -- ours
+        "CROSS JOIN message INDEXED BY message_mark ON mailbox = json_extract(asked.value, '$[0]') "
+        "AND mark IS NOT NULL AND mark = json_extract(asked.value, '$[1]') "
+        "CROSS JOIN email ON email.row = message.email",
+        (json.dumps(list(marks)),),
     )
-    return {mark: tuple(rest) for mark, *rest in found}
+    return {(row, mark): tuple(rest) for row, mark, *rest in found}
 
 
 def find_origins(connection: sqlite3.Connection, row: int, uids: Sequence[int]) -> dict[int, tuple[str, int]]:

@@ -50,7 +50,7 @@ async def rebuild(
     with whom the account shares anything.
     """
     remnants = await _read(databases, name)
-    await databases.remove(name)
+    await databases.begin_anew(name)
     if remnants is not None:
         await databases.write(name, _carried_over(remnants))
     account = fresh()

@@ -59,17 +59,19 @@ async def undelete(account: Account, ids: Collection[str]) -> int:
             wanted[each.path].append(each)
     sizes = [each.size for group in wanted.values() for each in group]
     (await account.room()).check(sum(sizes), len(sizes))
-    return sum([await _restore(account, path, [each.id for each in group]) for path, group in wanted.items()])
+    return sum([await _restore(account, path, group) for path, group in wanted.items()])
 
 
 def _source(account: Account) -> IKeepsExpunged:
     return IKeepsExpunged(account.source)
 
 
-async def _restore(account: Account, path: Path, ids: Sequence[str]) -> int:
-    box = await _place(account, path)
+async def _restore(account: Account, path: Path, messages: Sequence[Retained]) -> int:
+    box, ids = await _place(account, path), [each.id for each in messages]
     async with account.changing(box):
         await account.ready(box)
+        # What was appended meanwhile has taken its room.
+        (await account.room()).check(sum([each.size for each in messages]), len(messages))
         if IRetainingIndex.providedBy(account.source):
             return await _return(account, box, ids)
         for _ in range(ATTEMPTS):

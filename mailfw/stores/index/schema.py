@@ -23,7 +23,8 @@ from twisted.logger import Logger
 
 log = Logger()
 
-VERSION = 1
+#: To be raised with whatever changes the tables: an index of another version is put aside, and made anew.
+VERSION = 2
 
 #: More modification sequences than can be lost with the unsynced end of a write-ahead log.
 JUMP = 2**20
@@ -118,7 +119,7 @@ UNSUBSCRIBE = "DELETE FROM subscription WHERE path = ?"
 
 def open_index(path: Path, synced: bool, shared: bool = False) -> sqlite3.Connection:
     """
-    Open an index, making it if there is none, or if the one there is cannot be read; blocks.
+    Open an index, making it if there is none, or if the one there cannot be read or is of another version; blocks.
 
     Ours is the only connection, and the file's lock keeps it so unless it is `shared`: then others may read.  SQLite
     before 3.51.3 could damage a file that two connections write and checkpoint.
@@ -129,15 +130,35 @@ def open_index(path: Path, synced: bool, shared: bool = False) -> sqlite3.Connec
     except sqlite3.OperationalError:
         raise  # locked, or the disk is full: the file may be well
     except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.broken-{int(time.time())}")
+        aside = _put_aside(path, "broken")
         log.error("{path} is broken ({error}): it is {aside} now, and made anew", path=path, error=error, aside=aside)
-        path.rename(aside)
-        for end in ("-wal", "-shm"):
-            path.with_name(path.name + end).unlink(missing_ok=True)
         return _open(path, synced, shared)
+    except _OtherVersion as other:
+        aside = _put_aside(path, f"version-{other.version}")
+        log.info(
+            "{path} was written by another version of mailfw: it is {aside} now, and made anew", path=path, aside=aside
+        )
+        return _open(path, synced, shared, other.modseq + 1)
 
 
-def _open(path: Path, synced: bool, shared: bool) -> sqlite3.Connection:
+class _OtherVersion(Exception):
+    """An index has tables of another version; `modseq` is the last one given there, as far as can be told."""
+
+    def __init__(self, version: int, modseq: int) -> None:
+        super().__init__(version)
+        self.version = version
+        self.modseq = modseq
+
+
+def _put_aside(path: Path, why: str) -> Path:
+    aside = path.with_name(f"{path.name}.{why}-{int(time.time())}")
+    path.rename(aside)
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).unlink(missing_ok=True)
+    return aside
+
+
+def _open(path: Path, synced: bool, shared: bool, least: int = 0) -> sqlite3.Connection:
     is_new = not path.exists()
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
     try:
@@ -150,7 +171,7 @@ def _open(path: Path, synced: bool, shared: bool) -> sqlite3.Connection:
             "cache_size = -1024",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-        _make_tables(connection)
+        _make_tables(connection, least)
         _note_boot(connection, synced)
     except BaseException:
         connection.close()
@@ -160,15 +181,19 @@ def _open(path: Path, synced: bool, shared: bool) -> sqlite3.Connection:
     return connection
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
+def _make_tables(connection: sqlite3.Connection, least: int) -> None:
+    """Make the tables where there are none; modification sequences begin at `least`.  Raises `_OtherVersion`."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return
     if version:
-        raise ValueError(f"the index was written by another version of mailfw ({version}, not {VERSION})")
+        modseq = 0
+        with suppress(sqlite3.Error, TypeError):
+            modseq = int(connection.execute("SELECT modseq FROM account").fetchone()[0])
+        raise _OtherVersion(version, modseq)
     # Above every modification sequence that an index we lost, or another server, may have given: as if there
     # had been 256 changes in every second since 1970, which leaves room below 2**63 for as many again.
-    start = int(time.time()) << 8
+    start = max(int(time.time()) << 8, least)
     connection.executescript(
         f"BEGIN IMMEDIATE; {SCHEMA} INSERT INTO account VALUES ({start}, '{boot_id()}', 0);"  # noqa: S608 -- ours
         f"INSERT INTO validity VALUES (0); PRAGMA user_version = {VERSION}; COMMIT"

@@ -177,8 +177,8 @@ def drop(connection: sqlite3.Connection, rows: Iterable[int]) -> None:
 def _drop(connection: sqlite3.Connection, rows: Sequence[int]) -> None:
     asked = json.dumps(rows)
     found = connection.execute("SELECT * FROM text WHERE row IN (SELECT value FROM json_each(?))", (asked,))
-    # A table without content has to be told what it forgets.
-    gone = [(row, as_tokens(_grams(_terms(*columns)))) for row, *columns in found.fetchall()]
+    # A table without content has to be told what it forgets.  One after the other, since each may be large.
+    gone = ((row, as_tokens(_grams(_terms(*columns)))) for row, *columns in found)
     connection.executemany("INSERT INTO gram (gram, rowid, grams) VALUES ('delete', ?, ?)", gone)
     for table in ("text", "email"):
         connection.execute(f"DELETE FROM {table} WHERE row IN (SELECT value FROM json_each(?))", (asked,))  # noqa: S608 -- ours

@@ -86,14 +86,12 @@ def _find_in_field(file: SearchFile, name: str, text: str, among: Set[int]) -> S
 
 def _with_head(file: SearchFile, rows: Set[int], sought: bytes, check: Callable[[bytes], bool]) -> Iterator[int]:
     for batch in _batches(rows):
-        for row, head in file.use(partial(_heads, rows=batch, sought=sought)):
-            if check(head):
-                yield row
+        yield from file.use(partial(_heads, rows=batch, sought=sought, check=check))
 
 
-def _heads(connection: sqlite3.Connection, rows: str, sought: bytes) -> list[tuple[int, bytes]]:
+def _heads(connection: sqlite3.Connection, rows: str, sought: bytes, check: Callable[[bytes], bool]) -> list[int]:
     query = f"SELECT row, head FROM text WHERE {_AMONG} AND instr(head, ?2)"  # noqa: S608 -- ours
-    return connection.execute(query, (rows, sought)).fetchall()
+    return [row for row, head in connection.execute(query, (rows, sought)) if check(head)]
 
 
 def _has_value(head: bytes, name: str, text: str) -> bool:
@@ -135,11 +133,7 @@ def _verified(file: SearchFile, rows: Set[int], condition: BodyHas | TextHas) ->
         yield from file.use(partial(_plain, rows=batch, what=plain, sought=sought))
         if in_text:
             yield from file.use(partial(_plain, rows=batch, what="packed NOTNULL AND instr(head, ?2)", sought=sought))
-        for row, octets in file.use(partial(_packed, rows=batch, what=packed, sought=sought)):
-            text = zlib.decompress(octets)
-            # No text is found across the end of a section.
-            if sought in (text if in_text else text[: text.index(SECTION)]):
-                yield row
+        yield from file.use(partial(_packed, rows=batch, what=packed, sought=sought, in_text=in_text))
 
 
 def _plain(connection: sqlite3.Connection, rows: str, what: str, sought: bytes) -> list[int]:
@@ -147,9 +141,16 @@ def _plain(connection: sqlite3.Connection, rows: str, what: str, sought: bytes) 
     return [row for (row,) in connection.execute(query, (rows, sought))]
 
 
-def _packed(connection: sqlite3.Connection, rows: str, what: str, sought: bytes) -> list[tuple[int, bytes]]:
+def _packed(connection: sqlite3.Connection, rows: str, what: str, sought: bytes, in_text: bool) -> list[int]:
+    """Look into texts one after the other: 500 of the largest are more than memory should hold."""
     query = f"SELECT row, packed FROM text WHERE {_AMONG} AND packed NOTNULL AND {what}"  # noqa: S608 -- ours
-    return connection.execute(query, (rows, sought)).fetchall()
+    return [row for row, octets in connection.execute(query, (rows, sought)) if _is_in(octets, sought, in_text)]
+
+
+def _is_in(octets: bytes, sought: bytes, in_text: bool) -> bool:
+    text = zlib.decompress(octets)
+    # No text is found across the end of a section.
+    return sought in (text if in_text else text[: text.index(SECTION)])
 
 
 def _batches(rows: Set[int]) -> Iterator[str]:

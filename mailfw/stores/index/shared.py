@@ -56,16 +56,16 @@ class SharedMail:
         access: AccessList = await self._ask(account, look)
         return access
 
-    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
-        """Give an identifier exactly these rights."""
-        await self._ask(account, lambda owner: self._grant(owner, mailbox, identifier, rights))
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights, change: str = "") -> None:
+        """Give an identifier exactly these rights, or more or less by these."""
+        await self._ask(account, lambda owner: self._grant(owner, mailbox, identifier, rights, change))
 
-    async def _grant(self, owner: Account, mailbox: str, identifier: str, rights: Rights) -> None:
+    async def _grant(self, owner: Account, mailbox: str, identifier: str, rights: Rights, change: str) -> None:
         async with self._turns:
             owner.box(mailbox)
             if rights and is_grant(identifier):
                 await self._databases.note_share(identifier, owner.name, True)
-            await sharing.grant(owner, mailbox, identifier, rights)
+            await sharing.grant(owner, mailbox, identifier, rights, change)
             await self._forget_share(owner, identifier)
         self._tell(identifier)
 

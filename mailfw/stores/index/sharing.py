@@ -10,7 +10,7 @@ from functools import partial
 
 from mailfw.mail.mailbox import Altered, FlagChange, Flags, MailboxInfo, Snapshot
 from mailfw.mail.personal import Mark, check_change, combined, merged, parted
-from mailfw.mail.rights import Rights, is_grant, rights_of
+from mailfw.mail.rights import NO_RIGHTS, Rights, changed, entries_of, is_grant, rights_of
 from mailfw.stores.index import reading, tree
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.mailbox import Mailbox, Messages
@@ -21,12 +21,12 @@ from mailfw.stores.index.transaction import Transaction
 # ---------------------------------------------------------------- who may do what
 
 
-async def grant(account: Account, id_: str, identifier: str, rights: Rights) -> None:
+async def grant(account: Account, id_: str, identifier: str, rights: Rights, change: str = "") -> None:
     """Change one entry of an access list; whoever is in the mailbox hears of it as of any change."""
     async with account.changing_messages(id_) as (box, _):
         access = {each: given for each, given in box.access.items() if each != identifier}
-        if rights:
-            access[identifier] = rights
+        if given := changed(box.access.get(identifier, NO_RIGHTS), change, rights):
+            access[identifier] = given
         if access == box.access:
             return
         plan = Transaction(account)
@@ -47,7 +47,7 @@ def grantees(account: Account) -> frozenset[str]:
 async def forget_user(account: Account, user: str) -> None:
     """Take a user out of all access lists, and drop what he has seen."""
     for box in list(account.boxes.values()):
-        for identifier in (user, f"-{user}"):
+        for identifier in entries_of(user):
             if identifier in box.access:
                 await grant(account, box.id, identifier, frozenset())
         await _forget_reader(account, box, user)

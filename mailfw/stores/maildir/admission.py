@@ -115,7 +115,8 @@ class Admission:
         """Take the files back, as far as that can be done."""
         with self._holding:
             if not self._folder.is_in_place():
-                self._folder.follow()
+                with suppress(OSError):  # all of the account may be gone
+                    self._folder.follow()
             for arrival, name in reversed(list(zip(self._arrivals, self._brought, strict=False))):
                 with suppress(OSError):
                     arrival.undo(self._folder.path(name))

@@ -44,7 +44,7 @@ def open_message(path: str) -> int:
 
 class Octets:
     """
-    The octets of an open file, with every bare LF turned to CRLF if `converts`.  Blocks.
+    The octets of an open file, with every bare LF turned to CRLF if `converts`.  Blocks; closes a file it cannot read.
 
     For a file that is converted the marks say, for each chunk, at which octet of the result it begins.
     """
@@ -54,7 +54,11 @@ class Octets:
         self._converts = converts
         self._length = os.fstat(descriptor).st_size
         self._marks = [0]
-        self.size = self._measure() if converts else self._length
+        try:
+            self.size = self._measure() if converts else self._length
+        except BaseException:
+            self.close()
+            raise
 
     def _measure(self) -> int:
         for start in range(0, self._length, CHUNK):

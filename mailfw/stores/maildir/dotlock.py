@@ -61,14 +61,16 @@ def dotlock(
         yield
     finally:
         _held.discard(path)
-        if not _let_go(disk, path, draft) and moved is not None:
-            _let_go(disk, moved(), draft)
+        # What was done under the lock is done: one that cannot be removed is taken for abandoned.
+        with suppress(OSError, SourceBusy):
+            if not _let_go(disk, path, draft) and moved is not None:
+                _let_go(disk, moved(), draft)
 
 
 def _let_go(disk: Disk, path: str, draft: str) -> bool:
     """Remove a lock, if it is ours: another program's may be where ours was."""
     with suppress(FileNotFoundError):
-        if os.stat(path).st_ino == _drafts[draft][1]:  # noqa: PTH116 -- asked for each batch
+        if os.stat(path).st_ino == _drafts.get(draft, _NEVER)[1]:  # noqa: PTH116 -- asked for each batch
             disk.unlink(path)
             return True
     return False
@@ -102,6 +104,7 @@ def _refresh(disk: Disk, draft: str) -> None:
 
 
 def _make(disk: Disk, draft: str) -> None:
+    _drafts.pop(draft, None)  # if this fails, there is none
     with suppress(FileNotFoundError):  # of a process with our number that died
         disk.unlink(draft)
     descriptor = disk.create(draft)

@@ -108,9 +108,10 @@ class MaildirFolder:
 
     def _find(self, base: str) -> str | None:
         """Return the name a message has now; None if it is gone."""
-        if self._latest is None or not self._latest[1].is_settled() or not self._is_still(self._latest[1]):
-            self._latest = listing.sought(self.directory, (base,))
-        return self._latest[0].get(base)
+        latest = self._latest  # a survey in another thread may forget it at any time
+        if latest is None or not latest[1].is_settled() or not self._is_still(latest[1]):
+            latest = self._latest = listing.sought(self.directory, (base,))
+        return latest[0].get(base)
 
     def _is_still(self, signature: Signature) -> bool:
         return signature.is_same(Signature.of(self.directory))

@@ -7,6 +7,7 @@ Lines ``<index> <keyword>``, 0 to 25 for ``a`` to ``z``.  Written anew under the
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mailfw.stores.maildir.signature import end_of_second, identity
 
 NAME = "dovecot-keywords"
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 
 class Keywords:
@@ -56,7 +58,7 @@ class Keywords:
         self._by_letter = {}
         for line in text.splitlines():
             index, _, keyword = line.partition(" ")
-            if keyword and index.isdigit() and int(index) < len(_ALPHABET):
+            if keyword and _NUMBER.fullmatch(index) and int(index) < len(_ALPHABET):
                 self._by_letter[_ALPHABET[int(index)]] = keyword
         self._letters = {keyword.casefold(): letter for letter, keyword in self._by_letter.items()}
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from mailfw.mail.mailbox import Flags
@@ -90,13 +90,21 @@ def _link(source: MaildirFolder, old: str, new: str) -> None:
 def _duplicate(source: MaildirFolder, old: str, new: str) -> None:
     """Copy the octets and the date, through ``tmp/``."""
     draft = f"{source.directory}/tmp/{new.rpartition('/')[2].partition(':')[0]}"  # noqa: S108 -- the maildir's own
-    reading, writing = open_message(old), source.disk.create(draft)
-    try:
+    with ExitStack() as undoing, ExitStack() as opened:
+        reading = open_message(old)
+        opened.callback(os.close, reading)
+        writing = source.disk.create(draft)
+        opened.callback(source.disk.close, writing)
+        undoing.callback(_remove, source, draft)
         while octets := os.read(reading, CHUNK):
             source.disk.write(writing, octets)
         source.disk.date(writing, int(os.fstat(reading).st_mtime))
         source.disk.sync(writing)
-    finally:
-        os.close(reading)
-        source.disk.close(writing)
-    source.disk.rename(draft, new)
+        source.disk.rename(draft, new)
+        undoing.pop_all()
+
+
+def _remove(source: MaildirFolder, draft: str) -> None:
+    """Give back the room of a copy that failed, maybe because there was none."""
+    with suppress(OSError):
+        source.disk.unlink(draft)

@@ -151,15 +151,17 @@ class UidList:
         if self.header is None:
             return {}
         whole = rest[:-1]  # what follows the last line end is a line that was never finished
-        found = filter(None, (parse_line(line.rstrip("\r"), first[:1]) for line in whole))
-        entries = dict(found)
+        found = [each for line in whole if (each := parse_line(line.rstrip("\r"), first[:1]))]
+        # A UID stays the first file's that a broken list gives it; of a file that came back the last line counts.
+        base_of_uid = {entry.uid: base for base, entry in reversed(found)}
+        entries = {base: entry for base, entry in found if base_of_uid[entry.uid] == base}
         highest = max((entry.uid for entry in entries.values()), default=0)
         if highest >= LAST_USABLE:
             self.header = None
             return {}
         self.header.uid_next = max(self.header.uid_next, highest + 1)
         self.lines = len(whole)
-        if first[:1] != "3" or not self.header.guid or rest[-1:] not in ([""], []):
+        if first[:1] != "3" or not self.header.guid or rest[-1:] not in ([""], []) or len(entries) < len(found):
             self.replace(entries)
         return entries
 

@@ -31,7 +31,7 @@ from mailfw.mail.mailbox import (
 from mailfw.mail.personal import Mark, check_change, combined, merged, parted
 from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits
 from mailfw.mail.retained import Retained
-from mailfw.mail.rights import EVERYBODY, AccessList, Rights, identifiers_of, rights_of
+from mailfw.mail.rights import EVERYBODY, NO_RIGHTS, AccessList, Rights, changed, entries_of, identifiers_of, rights_of
 from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.mail.summary import Summariser
 from mailfw.optional import SHARES, INumberedMail, IRetainedMail, ISearchedMail, ISharedMail
@@ -292,13 +292,15 @@ class MemoryStore:
         """Return who else may do what."""
         return dict(self._find(account, mailbox)[1].access)
 
-    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights) -> None:
-        """Give an identifier exactly these rights."""
+    async def grant(self, account: str, mailbox: str, identifier: str, rights: Rights, change: str = "") -> None:
+        """Give an identifier exactly these rights, or more or less by these."""
         owner, box = self._find(account, mailbox)
-        if box.access.get(identifier, frozenset()) == rights:
+        before = box.access.get(identifier, NO_RIGHTS)
+        after = changed(before, change, rights)
+        if after == before:
             return
-        if rights:
-            box.access[identifier] = rights
+        if after:
+            box.access[identifier] = after
         else:
             del box.access[identifier]
         box.modseq = owner.next_modseq()
@@ -372,7 +374,7 @@ class MemoryStore:
         """Forget all that is kept of a user."""
         for box in list(self._account(account).mailboxes.values()):
             box.readers.pop(user, None)
-            for identifier in (user, f"-{user}"):
+            for identifier in entries_of(user):
                 await self.grant(account, box.id, identifier, frozenset())
 
     async def close(self) -> None:

@@ -23,7 +23,8 @@ from mailfw.stores.index.queries import SELECT_MAILBOX, AccountState, add_access
 from mailfw.stores.index.schema import MAIL, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY, SUBSCRIBE, UNSUBSCRIBE
 from mailfw.stores.index.transaction import Returning
 
-VERSION = 1
+#: To be raised with whatever changes the tables: files of another version are refused.
+VERSION = 2
 
 #: Bits of a row that count the mailboxes an account ever had, and the messages; its number is above them.
 MAILBOXES, EMAILS = 20, 36

@@ -153,6 +153,10 @@ class Shards:
 
         return await self._threads.run(run)
 
+    def file_of(self, account: str) -> object:
+        """Return which of the files an account is in."""
+        return self._place(account)
+
     async def read(self, account: str, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query in a thread."""
         return await self._threads.run(self.read_now, account, query)

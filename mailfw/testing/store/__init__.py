@@ -7,8 +7,18 @@ The contract of `IMailStore`, for your own store in three lines.
         spec = "acme_mail.store.acme"  # or the plug-in's name
 
 Its factory gets a new data directory as ``site.data``.  A store that cannot be had so is what ``make_store(self)``
-returns; with ``async def reopen_store(self, store)``, which closes it and opens it again from where it keeps its
-mail, the cases of a restart are tried too, but none in which its process is killed.
+returns.
+
+What a store may offer besides has mixins of its own, to be named behind `StoreContract`; one of its cases fails where
+one is missing:
+
+- `RestartCases` where it can be opened again over the same data: by a `spec` whose factory has a parameter ``site``, or
+  by ``async def reopen_store(self, store)``; `CrashCases` where it is a `spec` that says so;
+- `QuotaCases` where its factory takes ``quotas``, or there is ``make_bounded_store(self, quotas, retention)``;
+- `NumberCases` for `INumberedMail`, `SharingCases` and `SharedHistoryCases` for `ISharedMail`, `SearchCases` for
+  `ISearchedMail`, `RetentionCases` for `IRetainedMail`, and in place of the last two `FoundAgainCases` for both.
+
+`FullContract` is all of them together: it skips the cases of what the store does not offer.
 """
 
 from __future__ import annotations
@@ -23,14 +33,28 @@ from mailfw.testing.store.histories import HistoryCases
 from mailfw.testing.store.mailboxes import MailboxCases
 from mailfw.testing.store.messages import MessageCases
 from mailfw.testing.store.numbers import NumberCases
+from mailfw.testing.store.offers import OfferCases
+from mailfw.testing.store.restarts import RestartCases
 from mailfw.testing.store.scaling import ScalingCases
-from mailfw.testing.store.searching import SearchCases
+from mailfw.testing.store.searching import FoundAgainCases, SearchCases
 from mailfw.testing.store.sessions import SessionCases
 from mailfw.testing.store.shared_histories import SharedHistoryCases
 from mailfw.testing.store.sharing import SharingCases
 from mailfw.testing.store.watching import ConcurrencyCases, WatchCases
 
-__all__ = ["StoreContract"]
+__all__ = [
+    "CrashCases",
+    "FoundAgainCases",
+    "FullContract",
+    "NumberCases",
+    "QuotaCases",
+    "RestartCases",
+    "RetentionCases",
+    "SearchCases",
+    "SharedHistoryCases",
+    "SharingCases",
+    "StoreContract",
+]
 
 
 class StoreContract(
@@ -40,17 +64,26 @@ class StoreContract(
     ChangeCases,
     CopyCases,
     ConversationCases,
-    NumberCases,
     WatchCases,
     ConcurrencyCases,
-    QuotaCases,
-    RetentionCases,
-    SharingCases,
-    SharedHistoryCases,
-    SearchCases,
     HistoryCases,
     SessionCases,
-    CrashCases,
     ScalingCases,
+    OfferCases,
 ):
-    """Every sentence of `IMailStore`, tried: mix it into a `TestCase` and override `make_store`."""
+    """Every sentence of `IMailStore`, tried: mix it into a `TestCase`, and what else the store offers behind it."""
+
+
+class FullContract(
+    StoreContract,
+    RestartCases,
+    QuotaCases,
+    FoundAgainCases,
+    RetentionCases,
+    NumberCases,
+    SearchCases,
+    SharingCases,
+    SharedHistoryCases,
+    CrashCases,
+):
+    """All that a store can offer."""

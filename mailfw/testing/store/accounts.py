@@ -148,15 +148,3 @@ class AccountCases(StoreFixture):
             self.assertEqual(await read_all(content), octets)
             await content.close()
         self.assertEqual((await self.now()).messages, 0)
-
-    async def test_reopened_account_is_as_it_was(self) -> None:
-        """Mailboxes, numbers, subscriptions, flags, dates and octets outlive a restart."""
-        uids = await self.add(3, {SEEN, "$Label"})
-        await self.create("Work", "2026")
-        await self.store.edit_mailbox(ANN, Subscribe(("Nowhere",)))
-        await self.remove(uids[1:2])
-        before = await self.infos(), await self.store.subscriptions(ANN), await self.flags(), await self.rows(uids)
-        await self.reopen()
-        after = await self.infos(), await self.store.subscriptions(ANN), await self.flags(), await self.rows(uids)
-        self.assertEqual(after, before)
-        self.assertEqual(await self.octets(uids[2]), PLAIN)

@@ -134,25 +134,6 @@ class ChangeCases(StoreFixture):
         expected = {uid: frozenset({word}) for uid, word in zip(uids, words, strict=True)}
         self.assertEqual(await self.flags(), {**expected, uids[0]: frozenset(words)})
 
-    async def test_flags_removed_after_a_restart(self) -> None:
-        """The first change after a restart may be that a message loses all its flags, and they stay lost."""
-        [uid] = await self.add(1, {SEEN, "$Label"})
-        await self.reopen()
-        await self.alter([uid], FlagChange.REMOVE, SEEN, "$Label")
-        await self.add(1, {"$Label"})
-        await self.reopen()
-        self.assertEqual((await self.flags())[uid], NO_FLAGS)
-
-    async def test_keywords_outlive_a_restart(self) -> None:
-        """System flags and 40 keywords are there when the store is opened again."""
-        words = [*KEYWORDS, *(f"$Keyword-{number}" for number in range(40))]
-        uids = await self.add(len(words), {SEEN, ANSWERED})
-        for uid, word in zip(uids, words, strict=True):
-            await self.alter([uid], FlagChange.ADD, word)
-        before = await self.flags()
-        await self.reopen()
-        self.assertEqual(await self.flags(), before)
-
     async def test_counts_follow(self) -> None:
         """Messages, unseen, deleted and octets are right after every kind of change."""
         uids = await self.add(4)
@@ -203,16 +184,6 @@ class ChangeCases(StoreFixture):
         self.assertGreater((await self.now()).uid_next, highest)
         self.assertGreater((await self.add())[0], highest)
 
-    async def test_uid_is_never_given_again_after_a_restart(self) -> None:
-        """The highest UID outlives its message and the store's process."""
-        uids = await self.add(3)
-        await self.remove(uids)
-        before = await self.now()
-        await self.reopen()
-        self.assertEqual((await self.now()).uid_next, before.uid_next)
-        self.assertEqual((await self.now()).uid_validity, before.uid_validity)
-        self.assertGreater((await self.add())[0], uids[-1])
-
     # ------------------------------------------------------------ modification sequences
 
     async def test_every_change_raises_the_modseq(self) -> None:
@@ -245,16 +216,6 @@ class ChangeCases(StoreFixture):
             highest = altered.modseq
             self.assertEqual((await self.now(mailbox)).modseq, highest)
             self.assertEqual((await self.now(resting)).modseq, before)
-
-    async def test_modseq_goes_on_after_a_restart(self) -> None:
-        """No modification sequence is given twice, though the change with the highest was an expunge."""
-        uids = await self.add(2)
-        await self.remove(uids)
-        before = (await self.now()).modseq
-        await self.reopen()
-        self.assertEqual((await self.now()).modseq, before)
-        [appended] = await self.append([NewMessage(MemoryContent(PLAIN))])
-        self.assertGreater(appended.modseq, before)
 
     # ------------------------------------------------------------ snapshots
 
@@ -316,15 +277,6 @@ class ChangeCases(StoreFixture):
             {**{uid: kept for uid, kept in before.items() if uid not in set(since.vanished)}, **_messages(since)}, after
         )
 
-    async def test_vanished_outlives_a_restart(self) -> None:
-        """What was expunged before a restart is told after it."""
-        uids = await self.add(5)
-        then = await self.snap()
-        await self.remove(uids[1:4])
-        await self.flag(uids[:1], SEEN)
-        await self.reopen()
-        await self.check_way(then)
-
     # ------------------------------------------------------------ \Recent
 
     async def test_recent_is_claimed_once(self) -> None:
@@ -339,15 +291,6 @@ class ChangeCases(StoreFixture):
         self.assertTrue(uids[-1] < claimed <= newest)
         self.assertEqual(await self.store.claim_recent(ANN, self.inbox), (await self.now()).uid_next)
         self.assertEqual((await self.now()).recent_uid, (await self.now()).uid_next)
-
-    async def test_recent_outlives_a_restart(self) -> None:
-        """What one session has shown as \\Recent no other does, also after a restart."""
-        await self.add(2)
-        await self.store.claim_recent(ANN, self.inbox)
-        await self.add(1)
-        before = (await self.now()).recent_uid
-        await self.reopen()
-        self.assertEqual((await self.now()).recent_uid, before)
 
 
 def _messages(snapshot: Snapshot) -> dict[int, tuple[int, Flags]]:

@@ -104,15 +104,6 @@ class ConversationCases(StoreFixture):
         self.assertEqual(found, [first.thread_id, second.thread_id, first.thread_id])
         self.assertNotEqual(first.thread_id, second.thread_id)
 
-    async def test_threads_outlive_a_restart(self) -> None:
-        """Threads are the same afterwards, and found again by whatever joins them."""
-        first = await self.put(letter("Lunch", "a", "", "z"))
-        await self.reopen()
-        second = await self.put(letter("Re: Lunch", "b", "a"))
-        third = await self.put(letter("Re: Lunch", "c", "z"))
-        self.assertEqual(await self.thread(first.uid), first.thread_id)
-        self.assertEqual((second.thread_id, third.thread_id), (first.thread_id, first.thread_id))
-
     async def test_a_retried_delivery_has_its_thread(self) -> None:
         """The answer to a delivery that is tried again names the thread of the message there is."""
         octets = b"Subject: x\r\nMessage-ID: <a@x>\r\n\r\n"

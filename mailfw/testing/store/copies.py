@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailfw.mail.failure import NoSuchMailbox
-from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN, FlagChange, NewMessage, Row, Want
+from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN, FlagChange, NewMessage, Row
 from mailfw.testing.contents import NESTED, PLAIN, SAMPLES, MemoryContent
 from mailfw.testing.store.fixture import ANN, StoreFixture
 from mailfw.testing.store.messages import ALL
@@ -137,15 +137,3 @@ class CopyCases(StoreFixture):
         self.assertEqual([old for old, _ in copied.uids], uids)
         self.assertEqual(await self.uids(self.work), [new for _, new in copied.uids] + [new for _, new in moved.uids])
         self.assertEqual(await self.uids(), [])
-
-    async def test_copies_outlive_a_restart(self) -> None:
-        """Copies are as they were when the store is opened again, though the originals are gone."""
-        uids = await self.prepare()
-        copied = await self.store.copy(ANN, self.inbox, uids, self.work)
-        await self.remove(uids)
-        new = [new for _, new in copied.uids]
-        before = await self.rows(new, ALL, self.work)
-        await self.reopen()
-        self.assertEqual(await self.rows(new, ALL, self.work), before)
-        self.assertEqual(await self.octets(new[1], self.work), NESTED)
-        self.assertEqual(await self.rows(uids, Want.NOTHING), [])

@@ -76,6 +76,8 @@ class StoreFixture(Case):
 
     store: IMailStore
     inbox: str
+    #: Why the store could not be tried with a case, if that is so.
+    unoffered = ""
 
     def make_store(self) -> IMailStore | Awaitable[IMailStore]:
         """Return a new, empty store; `mktemp` makes it a directory.  Yours to override where there is no `spec`."""
@@ -91,7 +93,7 @@ class StoreFixture(Case):
     async def reopen_store(self, store: IMailStore) -> IMailStore:
         """Close the store and open it again, with what it kept.  Yours to override where it keeps anything."""
         if not self.can_reopen:
-            raise SkipTest("this store keeps nothing when it is closed")
+            raise self.not_offered("this store keeps nothing when it is closed")
         await store.close()
         return self.maker.make_store()
 
@@ -100,6 +102,11 @@ class StoreFixture(Case):
         """Whether `reopen_store` has been overridden, or `spec` says where a store keeps its mail."""
         overridden = type(self).reopen_store is not StoreFixture.reopen_store
         return overridden or (bool(self.spec) and Maker.keeps_mail(find("store", self.spec)))
+
+    def not_offered(self, why: str) -> SkipTest:
+        """Return what to raise where a store does not offer what a case is about; the report card tells it apart."""
+        self.unoffered = why
+        return SkipTest(why)
 
     def note(self, line: str) -> None:
         """Say what has been measured; the report card shows it."""
@@ -117,7 +124,7 @@ class StoreFixture(Case):
         await self.store.close()
 
     async def reopen(self) -> None:
-        """Go on with the store as it is after a restart; skips the test where that cannot be."""
+        """Go on with the store as it is after a restart.  Raises `not_offered` where that cannot be."""
         self.store = await self.reopen_store(self.store)
         await self.store.open_account(ANN)
 

@@ -144,14 +144,6 @@ class MailboxCases(StoreFixture):
         paths = set(await self.infos())
         self.assertLessEqual({(name, "child") for name in NAMES} | {("Parent", name) for name in NAMES}, paths)
 
-    async def test_names_outlive_a_restart(self) -> None:
-        """No name changes when the store is opened again."""
-        for name in NAMES:
-            await self.create(name, name)
-        before = await self.infos()
-        await self.reopen()
-        self.assertEqual(await self.infos(), before)
-
     async def test_ten_levels(self) -> None:
         """A tree may be ten levels deep."""
         path = tuple(f"level {level}" for level in range(10))
@@ -245,15 +237,6 @@ class MailboxCases(StoreFixture):
         self.assertEqual(len(set(ids)), 4)
         self.assertEqual(await self.uids(await self.create("Work")), [])
 
-    async def test_validity_grows_over_a_restart(self) -> None:
-        """A mailbox deleted before a restart and made after it has a greater UIDVALIDITY."""
-        await self.create("Work")
-        before = (await self.info(("Work",))).uid_validity
-        await self.edit(DeleteMailbox(("Work",)))
-        await self.reopen()
-        await self.create("Work")
-        self.assertGreater((await self.info(("Work",))).uid_validity, before)
-
     # ------------------------------------------------------------ rename
 
     async def test_rename_keeps_everything_but_the_path(self) -> None:
@@ -321,17 +304,6 @@ class MailboxCases(StoreFixture):
             await self.edit(RenameMailbox(path, to))
         self.assertEqual(((await self.info(("A",))).id, (await self.info(("B",))).id), (second, first))
         self.assertEqual(await self.octets(uid, first), b"first")
-
-    async def test_tree_outlives_a_restart(self) -> None:
-        """Renamed and deleted mailboxes are as they were when the store is opened again."""
-        mailbox = await self.create("A", "B")
-        uid = await self.add_octets(PLAIN, mailbox)
-        await self.edit(RenameMailbox(("A",), ("한글", "a.b")))
-        await self.edit(DeleteMailbox(("Drafts",)))
-        before = await self.infos()
-        await self.reopen()
-        self.assertEqual(await self.infos(), before)
-        self.assertEqual(await self.octets(uid, mailbox), PLAIN)
 
     # ------------------------------------------------------------ subscriptions
 

@@ -37,6 +37,8 @@ class Maker:
         self._recipe = recipe
         self.site = Site("mail.example.org", frozenset({"example.org"}), data.absolute(), reactor)
         data.mkdir(parents=True, exist_ok=True)
+        #: Whether stores made so can have quotas; known when one was made.
+        self.takes_quotas = False
 
     @staticmethod
     def keeps_mail(recipe: Recipe) -> bool:
@@ -50,11 +52,13 @@ class Maker:
     def make_store(self, **parts: Any) -> IMailStore:
         """Return a store over the data there is: one of mailfw's index, where the recipe makes a source."""
         product = self.make(**parts)
+        self.takes_quotas = "quotas" in signature(self._recipe.factory).parameters
         if IMailStore.providedBy(product):
             store: IMailStore = product
             return store
         if not IMessageSource.providedBy(product):
             raise PluginRefused(f"{self._recipe} makes neither an IMailStore nor an IMessageSource")
+        self.takes_quotas = True
         from mailfw.stores.indexed import indexed  # the contract itself stands on no store
 
         return indexed(product, self.site, quotas=parts.get("quotas"))

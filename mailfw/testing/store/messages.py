@@ -77,15 +77,6 @@ class MessageCases(StoreFixture):
             self.assertEqual((await self.row(uid)).size, len(SAMPLES[name]), name)
         self.assertEqual((await self.now()).size, sum(map(len, SAMPLES.values())))
 
-    async def test_octets_outlive_a_restart(self) -> None:
-        """What is read after the store was opened again is what was written."""
-        uids = {name: await self.add_octets(octets) for name, octets in SAMPLES.items()}
-        before = await self.rows(sorted(uids.values()), ALL)
-        await self.reopen()
-        for name, uid in uids.items():
-            self.assertEqual(await self.octets(uid), SAMPLES[name], name)
-        self.assertEqual(await self.rows(sorted(uids.values()), ALL), before)
-
     async def test_five_megabytes(self) -> None:
         """A large message is kept whole."""
         line = b"0123456789" * 7 + b"\r\n"
@@ -173,16 +164,6 @@ class MessageCases(StoreFixture):
         for mailbox in (self.inbox, other):
             await self.append([NewMessage(MemoryContent(PLAIN), token=DELIVERY)], mailbox)
         self.assertEqual(((await self.now()).messages, (await self.now(other)).messages), (1, 1))
-
-    async def test_token_survives_flags_and_a_restart(self) -> None:
-        """A delivery can be retried after the message was read and the store opened again."""
-        message = NewMessage(MemoryContent(PLAIN), token=DELIVERY)
-        [first] = await self.append([message])
-        await self.flag([first.uid], SEEN, "$Label")
-        await self.reopen()
-        [second] = await self.append([message])
-        self.assertEqual(second.uid, first.uid)
-        self.assertEqual(await self.uids(), [first.uid])
 
     async def test_email_ids_differ(self) -> None:
         """Messages of different octets have different email ids."""

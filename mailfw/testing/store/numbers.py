@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.trial.unittest import SkipTest
 from zope.interface.verify import verifyObject
 
 from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox, NumberRefused
@@ -20,13 +19,13 @@ LATE = 1_900_000_000
 
 
 class NumberCases(StoreFixture):
-    """What `INumberedMail` says, where a store provides it."""
+    """What `INumberedMail` says."""
 
     @property
     def numbered(self) -> INumberedMail:
-        """The store, where it takes numbers over; skips the test where it does not."""
+        """The store as one that takes numbers over.  Raises `not_offered`."""
         if not INumberedMail.providedBy(self.store):
-            raise SkipTest("this store gives UIDs of its own to all mail: it does not provide INumberedMail")
+            raise self.not_offered("this store gives UIDs of its own to all mail: it does not provide INumberedMail")
         return INumberedMail(self.store)
 
     async def renumber(self, uid_validity: int | None, uid_next: int, mailbox: str | None = None) -> None:

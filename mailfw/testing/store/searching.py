@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.trial.unittest import SkipTest
-
 from mailfw.mail.mailbox import INBOX, CreateMailbox, DeleteMailbox, NewMessage, Want
 from mailfw.mail.part_table import decode_parts
 from mailfw.mail.sought import AllOf, AnyOf, BodyHas, Condition, FieldHas, SearchAnswer, TextHas, Without, holds
 from mailfw.mail.terms import KEPT, pieces, terms_of
 from mailfw.mail.text import fold
-from mailfw.optional import IRetainedMail, ISearchedMail
+from mailfw.optional import ISearchedMail
 from mailfw.testing.contents import SAMPLES, MemoryContent
-from mailfw.testing.store.bounds import BoundedFixture
+from mailfw.testing.store.bounds import BoundedFixture, RetentionCases
 from mailfw.testing.store.fixture import ANN, pause
 
 KOREAN = (
@@ -62,9 +60,9 @@ class SearchCases(BoundedFixture):
     """What `ISearchedMail` says: an answer is right at any moment, and soon nothing has to be read for it."""
 
     def searched(self) -> ISearchedMail:
-        """Return the store as what finds text; skips the test where it does not."""
+        """Return the store as what finds text.  Raises `not_offered`."""
         if not ISearchedMail.providedBy(self.store):
-            raise SkipTest("this store does not find text")
+            raise self.not_offered("this store does not find text")
         return ISearchedMail(self.store)
 
     async def ask(self, condition: Condition, uids: Sequence[int] | None = None, mailbox: str = "") -> SearchAnswer:
@@ -160,24 +158,6 @@ class SearchCases(BoundedFixture):
             await self.add_letters()
             await self.check()
 
-    async def test_search_what_came_back(self) -> None:
-        """What is put back after an expunge is found again."""
-        await self.bound(retention=86400)
-        self.searched()
-        if not IRetainedMail.providedBy(self.store):
-            raise SkipTest("this store retains nothing")
-        retaining = IRetainedMail(self.store)
-        uids = await self.add_letters()
-        await self.until_found()
-        await self.remove(uids)
-        await pause(0.8)
-        kept = [each.id async for batch in retaining.retained(ANN) for each in batch]
-        self.assertEqual(len(kept), len(uids))
-        await retaining.undelete(ANN, kept)
-        await self.check()
-        await self.until_found()
-        await self.check()
-
     async def test_search_samples(self) -> None:
         """Broken, nested and empty messages are found, or not, as when they are read."""
         for octets in SAMPLES.values():
@@ -196,13 +176,14 @@ class SearchCases(BoundedFixture):
         for condition in (TextHas("pin"), Without(TextHas("pin")), AllOf((TextHas("needle"), TextHas("pin")))):
             self.assertEqual(await self.ask(condition), SearchAnswer([], [uid]), condition)
 
-    async def test_search_after_a_restart(self) -> None:
-        """What was found is found again when the store is opened again, whatever came and went."""
+    async def test_search_goes_on(self) -> None:
+        """What was found is found again, also when the store is opened again, whatever came and went."""
         self.searched()
         uids = await self.add_letters()
         await self.until_found()
         await self.remove(uids[-2:])
-        await self.reopen()
+        if self.can_reopen:
+            await self.reopen()
         await self.add_letters()
         await self.check()
         await self.until_found()
@@ -226,6 +207,24 @@ class SearchCases(BoundedFixture):
         self.inbox = (await self.info(INBOX)).id
         await self.add_octets(CHINESE)
         await self.add_octets(KOREAN)
+        await self.check()
+        await self.until_found()
+        await self.check()
+
+
+class FoundAgainCases(RetentionCases, SearchCases):
+    """What `ISearchedMail` and `IRetainedMail` say together."""
+
+    async def test_search_what_came_back(self) -> None:
+        """What is put back after an expunge is found again."""
+        retaining = await self.retaining()
+        uids = await self.add_letters()
+        await self.until_found()
+        await self.remove(uids)
+        await pause(0.8)
+        kept = [each.id async for batch in retaining.retained(ANN) for each in batch]
+        self.assertEqual(len(kept), len(uids))
+        await retaining.undelete(ANN, kept)
         await self.check()
         await self.until_found()
         await self.check()
