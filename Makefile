@@ -4,7 +4,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-TRIAL  ?= $(BIN)/python -m twisted.trial
+# Tests run side by side: many of them wait for a clock, a disk or another program.
+JOBS   ?= 3
+TRIAL  ?= $(BIN)/python -m twisted.trial --jobs=$(JOBS)
 TESTS  ?= tests
 
 # Neither the server that is tried nor a test reads a configuration of this machine.
