@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -24,6 +25,12 @@ def listen_anywhere(*services: str) -> list[str]:
         f'--set=listen.{name}=["tcp:0:interface=127.0.0.1"]' if name in services else f"--set=listen.{name}=[]"
         for name in SERVICES
     ]
+
+
+def own_address(number: int) -> str:
+    """Return a loopback address that no other process of a test run uses, for what needs a port of its own."""
+    process = os.getpid()
+    return f"127.{number}.{process >> 8 & 255}.{process & 255}"
 
 
 class NotStarted(Exception):

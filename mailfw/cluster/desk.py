@@ -264,14 +264,13 @@ class StoreDesk:
         """Return the next rows."""
         try:
             with self.holdings.use(number) as batches:
-                rows = await anext(batches, None)
+                return RowBatch(list(await anext(batches)), number)
+        except StopAsyncIteration:
+            self.holdings.let_go(number)
+            return RowBatch([], 0)
         except BaseException:
             self.holdings.let_go(number)
             raise
-        if rows is None:
-            self.holdings.let_go(number)
-            return RowBatch([], 0)
-        return RowBatch(list(rows), number)
 
     async def content(self, account: str, mailbox: str, uid: int) -> Opened | None:
         """Open one message."""

@@ -23,6 +23,23 @@ def steady_clock(reactor: Any) -> Callable[[], float]:
     return elapsing(time.time(), _passed)
 
 
+def steady_timers(reactor: Any) -> None:
+    """
+    Have a reactor's timers go by this clock.
+
+    Twisted's go by the time of the day: with the machine's clock set back, what was to happen at once would wait until
+    that time has come again.  A reactor that keeps its timers in its own way is left alone.
+    """
+    if isinstance(reactor, ReactorBase) and type(reactor).callLater is ReactorBase.callLater:
+        reactor.seconds = steady_clock(reactor)
+
+
+def day_clock(reactor: Any) -> Callable[[], float]:
+    """Return the time of the day in seconds since the epoch, which anybody may set."""
+    seconds: Callable[[], float] = time.time if isinstance(reactor, ReactorBase) else reactor.seconds
+    return seconds
+
+
 def steady_from(start: float) -> Callable[[], float]:
     """Return the same, of another process on this machine, whose clock was at `start` now."""
     return elapsing(start, _passed)

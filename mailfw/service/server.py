@@ -24,6 +24,7 @@ from mailfw.configuration.choices import Choices
 from mailfw.http.autoconfig import Listener
 from mailfw.mail.failure import NoSpace
 from mailfw.plugins import PluginRefused
+from mailfw.queue.steady import steady_timers
 from mailfw.service import first_start
 from mailfw.service.assembly import Assembly, assemble
 from mailfw.service.collector import let_be
@@ -124,6 +125,7 @@ class Server(Service):
 
     def _prepare(self) -> None:
         raise_file_limit()
+        steady_timers(self._reactor)
         first_start.make_directory(self._configuration.data, self._owner)
         try:
             self._certificates = first_start.configured_certificates(self._configuration)

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from mailfw.interfaces import IMailStore
 from mailfw.optional import IRetainedMail
-from mailfw.queue.steady import steady_clock
+from mailfw.queue.steady import day_clock, steady_clock
 
 log = Logger()
 
@@ -29,7 +29,7 @@ class Sweeper:
         self._store = store
         self._retention = retention
         self._reactor = reactor
-        self._steady = steady_clock(reactor)
+        self._steady, self._day = steady_clock(reactor), day_clock(reactor)
         self._sweeping: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -58,6 +58,6 @@ class Sweeper:
     async def _sweep(self, store: IRetainedMail) -> None:
         # What was expunged a moment ago is not old because somebody has set the machine's clock a week ahead, nor
         # is what was expunged while it was behind.
-        before = min(self._steady(), self._reactor.seconds()) - self._retention
+        before = min(self._steady(), self._day()) - self._retention
         while await store.forget_retained(before):
             await deferLater(self._reactor, PAUSE)

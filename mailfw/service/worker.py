@@ -43,7 +43,7 @@ from mailfw.configuration.choices import Choices, read
 from mailfw.generations import Generations
 from mailfw.interfaces import IDeliveryPolicy, IMailStore
 from mailfw.plugins import PluginRefused, Recipe, with_octets
-from mailfw.queue.steady import steady_from
+from mailfw.queue.steady import steady_from, steady_timers
 from mailfw.service.assembly import behind_tls, login_attempts
 from mailfw.service.collector import let_be
 from mailfw.service.first_start import configured_certificates, own_pair
@@ -197,6 +197,7 @@ class WorkerProcess:
         if orders.version != __version__:
             raise CannotWork(f"this is mailfw {__version__}, and the server is {orders.version}: start it again")
         raise_file_limit()
+        steady_timers(self._reactor)
         _, configuration, choices = read(Path(orders.file) if orders.file else None, orders.settings)
         parts = self._parts(configuration, choices, orders)
         self._sessions = make_sessions(parts)

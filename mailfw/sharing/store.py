@@ -232,12 +232,10 @@ class SharingStore:
         self, account: str, place: Place, uids: Sequence[int]
     ) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
         async with aclosing(self._contents(place, uids)) as batches:
-            while True:
-                await self._allow(account, place, READ)  # before anything is opened that would have to be closed
-                batch = await anext(batches, None)
-                if batch is None:
-                    return
+            await self._allow(account, place, READ)  # before anything is opened that would have to be closed
+            async for batch in batches:
                 yield batch
+                await self._allow(account, place, READ)
 
     def _contents(self, place: Place, uids: Sequence[int]) -> AsyncGenerator[Sequence[tuple[int, IContent]], None]:
         if not IManyContents.providedBy(self._store):

@@ -27,6 +27,11 @@ class Numbers:
         self._account = account
         self._leap = leap
 
+    @property
+    def are_offered(self) -> bool:
+        """Whether the store takes numbers over."""
+        return self._store is not None
+
     async def begin(self, box: Box, info: MailboxInfo) -> MailboxInfo:
         """Give a mailbox that never had a message the UIDVALIDITY of the origin's."""
         if self._store is None or info.messages or info.uid_next > 1 or info.uid_validity == box.uid_validity:

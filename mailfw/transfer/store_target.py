@@ -104,7 +104,10 @@ class StoreTarget:
     async def _begin(self, box: Box, info: MailboxInfo) -> MailboxInfo:
         """Have the mailbox's UIDs be the origin's if that can be."""
         begun = await self._numbers.begin(box, info)
-        if begun.uid_validity != info.uid_validity:
+        # That the two are the same may be chance: mailboxes made in the same second have the same.
+        is_new = self._numbers.are_offered and not info.messages and info.uid_next == 1
+        is_numbered = (box.path, box.uid_validity) in self._numbered
+        if is_new and begun.uid_validity == box.uid_validity and not is_numbered:
             await self._disk.run(self._note, box, begun, [])
         return begun
 

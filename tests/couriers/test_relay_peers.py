@@ -31,6 +31,7 @@ from tests.couriers.hosts import ANN, IN_CLEAR
 from tests.couriers.test_relay_wire import WireCase
 from tests.interop.postfix import Postfix
 from tests.interop.server import PASSWORD, RunningServer, free_port, shared
+from tests.running import own_address
 
 #: Of NUL everybody makes what he likes, and of nothing nobody can say whether it is there.
 NAMES = [name for name in SAMPLES if name not in ("nul", "empty", "eight-bit")]
@@ -139,6 +140,10 @@ class SinkTests(PeersCase):
             self.assertEqual(type(outcome).__name__, kind, options)
 
 
+#: Where Postfix listens, on port 25.
+ADDRESS = own_address(45)
+
+
 class PostfixTests(PeersCase):
     """Debian's Postfix, with its TLS; delivering to a maildir."""
 
@@ -148,7 +153,7 @@ class PostfixTests(PeersCase):
             raise SkipTest("Postfix is started by root only")
         make_self_signed(self.home / "certificate.pem", self.home / "key.pem", ["localhost"])
         self.postfix = Postfix(
-            "postfix.example", "127.0.45.1", "127.0.0.1", tls=(self.home / "certificate.pem", self.home / "key.pem"),
+            "postfix.example", ADDRESS, "127.0.0.1", tls=(self.home / "certificate.pem", self.home / "key.pem"),
             more="smtpd_tls_loglevel = 1\nsmtpd_forbid_bare_newline = no\n",
         )  # fmt: skip
         self.addCleanup(self.postfix.remove)
@@ -156,7 +161,7 @@ class PostfixTests(PeersCase):
     async def test_the_corpus(self) -> None:
         paul = Address("paul", "postfix.example")
         for demand in (IN_CLEAR, TLSDemand(TLSLevel.MAY), TLSDemand(TLSLevel.VERIFY, names=("localhost",))):
-            hop = Hop("localhost", "127.0.45.1", 25, tls=demand)
+            hop = Hop("localhost", ADDRESS, 25, tls=demand)
             courier = self.courier(hop, host_connections=2, authorities=self.home / "certificate.pem")
             before = len(self.postfix.messages())
             sent = [
@@ -178,7 +183,7 @@ class PostfixTests(PeersCase):
             self.assertTrue(any(wanted.partition(b"\n\n")[2] in each for each in arrived), name)
 
     async def test_who_is_not_there(self) -> None:
-        hop = Hop("localhost", "127.0.45.1", 25, tls=TLSDemand(TLSLevel.MAY))
+        hop = Hop("localhost", ADDRESS, 25, tls=TLSDemand(TLSLevel.MAY))
         names = [Address("paul", "postfix.example"), Address("nobody", "postfix.example")]
         outcomes = await self.send(self.courier(hop), recipients=names)
         self.assertEqual([type(each) for each in outcomes], [Delivered, Failed])

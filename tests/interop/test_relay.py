@@ -16,15 +16,16 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.interop.postfix import Postfix
 from tests.interop.server import PASSWORD, RunningServer, insecure
+from tests.running import own_address
 
 #: Addresses of the sites, and of the name server that knows them.  Servers look for mail at port 25 alone.
-ONE, TWO, THREE, NAMES = "127.0.0.41", "127.0.0.42", "127.0.0.43", "127.0.0.40"
+NAMES, ONE, TWO, THREE = map(own_address, (40, 41, 42, 43))
 ZONE = f"""\
 one.example       MX 10 mail.one.example.
 mail.one.example  A  {ONE}
 two.example       MX 5  down.two.example.
 two.example       MX 10 mail.two.example.
-down.two.example  A  127.0.0.49
+down.two.example  A  {own_address(49)}
 mail.two.example  A  {TWO}
 three.example     MX 10 mail.three.example.
 mail.three.example A {THREE}

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import time
 
+from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.queue.steady import elapsing, steady_clock
+from mailfw.queue.steady import elapsing, steady_clock, steady_timers
 
 
 class SteadyTests(SynchronousTestCase):
@@ -32,3 +33,14 @@ class SteadyTests(SynchronousTestCase):
         now = time.time()
         self.patch(time, "time", lambda: now + 7 * 86_400)
         self.assertTrue(abs(seconds() - now) < 5)
+
+    def test_timers_when_the_clock_is_set_back(self) -> None:
+        """What is to happen at once does not wait until it is that time again."""
+        reactor = SelectReactor()
+        self.addCleanup(reactor.disconnectAll)
+        steady_timers(reactor)
+        done: list[int] = []
+        reactor.callLater(0, done.append, 1)
+        self.patch(SelectReactor, "seconds", lambda _: time.time() - 86_400)
+        reactor.runUntilCurrent()
+        self.assertEqual(done, [1])

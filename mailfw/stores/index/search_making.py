@@ -105,7 +105,10 @@ async def _opened(account: Account, chosen: Sequence[Candidate]) -> list[tuple[C
             by_box[boxes[each.mailbox]].append(each)
     opened: list[tuple[Candidate, IContent]] = []
     for box, inside in by_box.items():
-        contents = await account.source.open_many(account.name, box, [each.key for each in inside])
+        try:
+            contents = await account.source.open_many(account.name, box, [each.key for each in inside])
+        except FileNotFoundError:
+            continue  # another program has renamed the folder or deleted it
         opened += [(each, content) for each, content in zip(inside, contents, strict=True) if content is not None]
     return opened
 
