@@ -67,7 +67,7 @@ class Deeds:
         works = [(self._deliver, f"smtp{n}") for n in range(deliverers)] + [
             (self._keep, f"imap{n}") for n in range(keepers)
         ]
-        self._threads = [threading.Thread(target=self._go_on, args=work) for work in works]
+        self._threads = [threading.Thread(target=self._go_on, args=work, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
 
