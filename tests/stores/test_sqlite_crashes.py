@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import secrets
 import shutil
 from collections.abc import Coroutine
 from pathlib import Path
@@ -42,6 +44,9 @@ class CrashTests(SynchronousTestCase):
     """One life, cut short at each operation in turn; three of its five messages are in files."""
 
     def setUp(self) -> None:
+        # Each large body in a directory of its own, as chance has it mostly: every life has as many operations.
+        numbers = itertools.count()
+        self.patch(source, "_new_email_id", lambda: f"M{next(numbers) % 256:02x}{secrets.token_hex(15)}")
         self.patch(source, "SMALL", 30)
         self.patch(appends, "IN_LINE", 30)
         self.directory = Path(self.mktemp()).absolute()
