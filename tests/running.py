@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,14 @@ def listen_anywhere(*services: str) -> list[str]:
         f'--set=listen.{name}=["tcp:0:interface=127.0.0.1"]' if name in services else f"--set=listen.{name}=[]"
         for name in SERVICES
     ]
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for what must become true, and fail with `what` when it does not."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 def own_address(number: int) -> str:

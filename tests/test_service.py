@@ -23,7 +23,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from mailfw import __version__
 from mailfw.tls.self_signed import make_self_signed
-from tests.running import BIN, PATIENCE, SERVICES, NotStarted, RunningServer, listen_anywhere, run
+from tests.running import BIN, PATIENCE, SERVICES, NotStarted, RunningServer, listen_anywhere, run, until
 
 MESSAGE = "From: bob@example.org\r\nSubject: 안녕 👋\r\n\r\n.Hello\r\n"
 ME = "postmaster@localhost"
@@ -359,7 +359,7 @@ class RefusalTests(Case):
             self.assertEqual(done.returncode, 1)
             self.assertIn(f"DaemonCannotStart: {reason}", done.stderr)
             self.assertIn(reason, (self.folder / "log").read_text())
-            self.assertFalse((self.folder / "pid").exists())
+            until(lambda: not (self.folder / "pid").exists(), "the daemon cleans up after it has told why")
 
     def test_a_certificate_that_is_not_there(self) -> None:
         said = self.refusal(*ANN, *listen_anywhere(), "--set=tls.certificate=c.pem", "--set=tls.key=k.pem")

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from mailfw.commands.language import REQUEST_LIMIT, SOCKET, reachable
+from mailfw.commands.language import REQUEST_LIMIT, SOCKET
 from mailfw.service.answers import Answers
-from mailfw.service.ports import CannotStart
+from mailfw.service.private_socket import PrivateSocket
 from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
 from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
@@ -36,36 +33,19 @@ class Control:
     """Listens while the server runs; `listen` once the queue can be worked on, `close` before it cannot."""
 
     def __init__(self, *, data: Path, reactor: Any, answers: Answers) -> None:
-        self._path = data / SOCKET
-        self._reactor = reactor
+        self._socket = PrivateSocket(data / SOCKET, reactor)
         self._answers = answers
         busy = _encode({"refused": "the server is busy with other commands, or stops", "temporary": True})
         self._factory = SessionFactory(self._session, reactor, busy, ConnectionLimits(_AT_ONCE))
-        self._port: Any = None
-        self._held = contextlib.ExitStack()
 
     def listen(self) -> None:
         """Open the socket; one that a killed server has left is replaced.  Raises `CannotStart`."""
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        before = os.umask(0o077)  # nobody else may connect before the mode is right
-        try:
-            path = self._held.enter_context(reachable(self._path))
-            self._port = self._reactor.listenUNIX(path, self._factory, mode=0o600, wantPID=False)
-        except (CannotListenError, OSError) as reason:
-            raise CannotStart(f"{self._path}: {getattr(reason, 'socketError', reason)}")
-        finally:
-            os.umask(before)
+        self._socket.listen(self._factory)
 
     async def close(self) -> None:
         """Take no more requests, and finish those under way."""
-        if self._port is None:
-            return
-        port, self._port = self._port, None
-        with contextlib.suppress(FileNotFoundError):  # Twisted removes it, and somebody may have done so before
-            await maybeDeferred(port.stopListening)
-        self._held.close()
-        await self._factory.shut_down()
+        if await self._socket.close():
+            await self._factory.shut_down()
 
     async def _session(self, stream: Stream) -> None:
         stream.timeout = _PATIENCE

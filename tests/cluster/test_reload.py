@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from mailfw.commands.language import reachable
 from mailfw.tls.self_signed import generate
 from tests.cluster.test_service import ANN, MESSAGE, Case
-from tests.running import PATIENCE, NotStarted, RunningServer, listen_anywhere
+from tests.running import PATIENCE, NotStarted, RunningServer, listen_anywhere, until
 
 
 def insecure() -> ssl.SSLContext:
@@ -61,18 +62,18 @@ class CertificateTests(Case):
 
         self.renew()
         server.process.send_signal(signal.SIGHUP)
-        self.until(lambda: "has been read again" in server.said, "it is read again")
+        until(lambda: "has been read again" in server.said, "it is read again")
         self.assertEqual(len({self.shown(server) for _ in range(6)} | {old}), 2, "all new ones see the new one")
 
         smtp.send(b"the rest of it\r\n.\r\n")
         self.assertEqual(smtp.getreply()[0], 250)
         self.assertIn(b"EXISTS", idle.readline())
         idle.send(b"DONE\r\n")
-        self.until(lambda: idle.readline().startswith(b"i OK"), "IDLE ends as it should")
+        until(lambda: idle.readline().startswith(b"i OK"), "IDLE ends as it should")
         self.assertTrue(set(before) & set(self.workers(server)), "who serves them is still there")
         smtp.quit()
         idle.logout()
-        self.until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
+        until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
 
 
 class NamedSocketTests(Case):
@@ -84,11 +85,11 @@ class NamedSocketTests(Case):
         before = self.workers(server)
         self.deliver(path, 1)
         server.process.send_signal(signal.SIGHUP)
-        self.until(lambda: "has been read again" in server.said, "it is read again")
-        self.until(lambda: not set(before) & set(self.workers(server)), "old workers have ended")
+        until(lambda: "has been read again" in server.said, "it is read again")
+        until(lambda: not set(before) & set(self.workers(server)), "old workers have ended")
         self.deliver(path, 2)
         server.process.send_signal(signal.SIGUSR2)
-        self.until(lambda: server.said.count(" serves mail for ") == 2, "it has started again")
+        until(lambda: server.said.count(" serves mail for ") == 2, "it has started again")
         self.deliver(path, 3)
         self.assertEqual(self.subjects(self.imap(server)), [1, 2, 3])
         self.assertIn(server.stop(), (0, -signal.SIGTERM))
@@ -135,9 +136,9 @@ class SystemdTests(Case):
         self.addCleanup(server.stop)
         path = self.folder / "lmtp.sock"
         for starts in (1, 2):
-            self.until(lambda starts=starts: server.said.count(" serves mail for ") == starts, "it starts")  # type: ignore[misc] # mypy cannot infer a lambda with a default
+            until(lambda starts=starts: server.said.count(" serves mail for ") == starts, "it starts")  # type: ignore[misc] # mypy cannot infer a lambda with a default
             self.send(server, starts)
-            with smtplib.LMTP(str(path)) as lmtp:
+            with reachable(path) as short, smtplib.LMTP(short) as lmtp:
                 lmtp.sendmail("bob@example.org", [ANN], MESSAGE % starts)
             self.assertEqual(path.stat().st_mode & 0o777, 0o600, "who may connect is not ours to say")
             if starts == 1:
@@ -174,7 +175,7 @@ class HangingTests(Case):
             self.ask(reader)
         alive = [reader for reader in readers if self.answers(reader)]
         self.assertTrue(0 < len(alive) < 4, len(alive))
-        self.until(lambda: self.has(alive[0], 10), "the other's sessions go on and hear of new mail")
+        until(lambda: self.has(alive[0], 10), "the other's sessions go on and hear of new mail")
         os.kill(hung, signal.SIGCONT)
         for reader in set(readers) - set(alive):
             self.assertTrue(self.answers(reader, PATIENCE), "the first goes on where it was")

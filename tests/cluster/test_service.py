@@ -11,14 +11,13 @@ import re
 import signal
 import smtplib
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.running import PATIENCE, RunningServer, listen_anywhere
+from tests.running import PATIENCE, RunningServer, listen_anywhere, until
 
 ANN = "ann@localhost"
 #: How many workers are killed; MAILFW_DEATHS asks for more.
@@ -50,12 +49,6 @@ class Case(SynchronousTestCase):
     def workers(self, server: RunningServer) -> list[int]:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
         return [int(each) for each in children.split()]
-
-    def until(self, true: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            self.assertLess(time.monotonic(), deadline, what)
-            time.sleep(0.05)
 
     def imap(self, server: RunningServer) -> imaplib.IMAP4:
         imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=PATIENCE)
@@ -90,10 +83,10 @@ class WorkerTests(Case):
         for number in range(8):
             self.send(server, number)
         for reader in readers:
-            self.until(partial(self.has, reader, 8), "all hear of all mail")
+            until(partial(self.has, reader, 8), "all hear of all mail")
         large = b"Subject: 9\r\n\r\n" + b"x" * 70 * 1024 * 8
         readers[0].append("INBOX", "", None, large)
-        self.until(lambda: 9 in self.subjects(readers[1]), "what one appends another sees")
+        until(lambda: 9 in self.subjects(readers[1]), "what one appends another sees")
         found: Any = readers[1].fetch("9", "BODY[]")[1]
         self.assertEqual(found[0][1].strip(), large)
         self.assertIn(server.stop(), (0, -signal.SIGTERM))
@@ -151,7 +144,7 @@ class WorkerTests(Case):
             self.assertEqual(error.smtp_code, 421)
         for each in held:
             each.quit()
-        self.until(lambda: self.connects(server), "released connections count no more")
+        until(lambda: self.connects(server), "released connections count no more")
 
     def connects(self, server: RunningServer) -> bool:
         try:
@@ -184,9 +177,9 @@ class WorkerTests(Case):
                     pass
                 if number % 10 == moment:
                     os.kill(self.workers(server)[death % 2], signal.SIGKILL)
-            self.until(lambda: len(self.workers(server)) == 2, "a new one takes its place")
+            until(lambda: len(self.workers(server)) == 2, "a new one takes its place")
         reader = self.imap(server)
-        self.until(lambda: set(acknowledged) <= set(self.subjects(reader)), "nothing acknowledged is lost")
+        until(lambda: set(acknowledged) <= set(self.subjects(reader)), "nothing acknowledged is lost")
         self.assertGreater(len(acknowledged), 8 * DEATHS)
         self.assertEqual(sorted(set(self.subjects(reader))), sorted(self.subjects(reader)))
 
@@ -209,7 +202,7 @@ class WorkerTests(Case):
         workers = self.workers(server)
         server.process.kill()
         server.process.wait()
-        self.until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), "workers end")
+        until(lambda: not any(Path(f"/proc/{each}").exists() for each in workers), "workers end")
 
 
 class AutomaticTests(Case):
@@ -221,7 +214,7 @@ class AutomaticTests(Case):
         self.assertEqual(len(self.workers(server)), cores if cores > 1 else 0)
         self.send(server, 1)
         reader = self.imap(server)
-        self.until(lambda: self.subjects(reader) == [1], "it is delivered")
+        until(lambda: self.subjects(reader) == [1], "it is delivered")
 
     def test_why_there_is_one_process_is_said_once(self) -> None:
         server = self.start("--workers", "auto", '--set=store.plugin="memory"')
@@ -254,12 +247,12 @@ class ReloadTests(Case):
         self.assertEqual(self.size(server), 1_000_000)
         self.configure(2_000_000)
         server.process.send_signal(signal.SIGHUP)
-        self.until(lambda: "has been read again" in server.said, "it is read again")
+        until(lambda: "has been read again" in server.said, "it is read again")
         self.assertEqual({self.size(server) for _ in range(6)}, {2_000_000})
         self.send(server, 7)
-        self.until(lambda: self.subjects(reader) == [7], "the old session goes on, and hears of new mail")
+        until(lambda: self.subjects(reader) == [7], "the old session goes on, and hears of new mail")
         reader.logout()
-        self.until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
+        until(lambda: not set(before) & set(self.workers(server)), "old workers end with their last session")
         self.assertEqual(len(self.workers(server)), 2)
 
     def test_another_store_in_the_configuration_waits_for_the_next_start(self) -> None:
@@ -270,10 +263,10 @@ class ReloadTests(Case):
         with (self.folder / "mailfw.toml").open("a") as file:
             file.write('[store]\nplugin = "maildir"\npath = "elsewhere"\n')
         server.process.send_signal(signal.SIGHUP)
-        self.until(lambda: "has been read again" in server.said, "it is read again")
+        until(lambda: "has been read again" in server.said, "it is read again")
         self.send(server, 2)
         reader = self.imap(server)
-        self.until(lambda: self.subjects(reader) == [1, 2], "workers read what the keeper keeps")
+        until(lambda: self.subjects(reader) == [1, 2], "workers read what the keeper keeps")
         self.assertEqual(list(self.folder.rglob("elsewhere")), [])
 
     def test_a_configuration_that_is_wrong_changes_nothing(self) -> None:
@@ -282,7 +275,7 @@ class ReloadTests(Case):
         before = self.workers(server)
         (self.folder / "mailfw.toml").write_text("domains = [")
         server.process.send_signal(signal.SIGHUP)
-        self.until(lambda: "stays as it was" in server.said, "it is refused")
+        until(lambda: "stays as it was" in server.said, "it is refused")
         self.assertEqual(self.workers(server), before)
         self.assertEqual(self.size(server), 1_000_000)
 
@@ -292,7 +285,7 @@ class SignalTests(Case):
         server = self.start()
         self.send(server, 1)
         server.terminate()
-        self.until(lambda: "shutting down" in server.said, "it has heard so")
+        until(lambda: "shutting down" in server.said, "it has heard so")
         for _ in range(20):
             for each in (signal.SIGHUP, signal.SIGUSR2):
                 with contextlib.suppress(ProcessLookupError):
@@ -319,7 +312,7 @@ class SignalTests(Case):
         server = self.start("--config", "mailfw.toml")
         (self.folder / "mailfw.toml").write_text('domains = ["localhost"]\n[listen]\nlmtp = ["nonsense:1"]\n')
         server.process.send_signal(signal.SIGUSR2)
-        self.until(lambda: "goes on as it is" in server.said, "it is refused")
+        until(lambda: "goes on as it is" in server.said, "it is refused")
         self.send(server, 1)
 
 
@@ -330,13 +323,13 @@ class UpgradeTests(Case):
         ports, before = server.ports, self.workers(server)
         server.process.send_signal(signal.SIGUSR2)
         for number in range(2, 12):
-            self.until(partial(self.sends, ports["smtp"], number), "no connection is refused")
-        self.until(lambda: server.said.count(" serves mail for ") == 2, "it says so")
+            until(partial(self.sends, ports["smtp"], number), "no connection is refused")
+        until(lambda: server.said.count(" serves mail for ") == 2, "it says so")
         self.assertEqual(server.ports, ports)
         self.assertIsNone(server.process.poll())
         self.assertFalse(set(before) & set(self.workers(server)))
         reader = self.imap(server)
-        self.until(lambda: set(self.subjects(reader)) == set(range(1, 12)), "nothing is lost")
+        until(lambda: set(self.subjects(reader)) == set(range(1, 12)), "nothing is lost")
 
     def sends(self, port: int, number: int) -> bool:
         """Whether the server took it; that nobody listens is a failure, that a session is ended in order is none."""

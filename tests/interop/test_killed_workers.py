@@ -16,13 +16,13 @@ import smtplib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer
+from tests.running import until
 
 DEATHS, KEEPER_DEATHS = map(int, os.environ.get("MAILFW_KILLS", "5,2").split(","))
 WORKERS = 2
@@ -35,15 +35,6 @@ BROKEN = (OSError, smtplib.SMTPException, imaplib.IMAP4.error)
 def message(name: str) -> bytes:
     """Make a message whose end says that it is whole."""
     return f"Subject: {name}\r\n\r\n".encode() + BODY * 20 + f"end of {name}\r\n".encode()
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait for it."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {PATIENCE} s: {what}")
-        time.sleep(0.02)
 
 
 class Client(threading.Thread):

@@ -6,7 +6,6 @@ import contextlib
 import imaplib
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
+from tests.running import until
 
 SHARED = f"Shared/ann@{DOMAIN}"
 ANNS = f"{SHARED}/INBOX"
@@ -77,12 +77,6 @@ class Case(SynchronousTestCase):
         self.assertEqual(answer[0], "NO", answer)
         self.assertIn(code, answer[1][0])
 
-    def until(self, true: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not true():
-            self.assertLess(time.monotonic(), deadline, what)
-            time.sleep(0.05)
-
 
 class TwoUsers(Case):
     def test_a_day_of_a_shared_mailbox(self) -> None:
@@ -93,7 +87,7 @@ class TwoUsers(Case):
         self.assertEqual(bob.namespace()[1], [b'(("" "/")) (("Shared/" "/")) NIL'])
         self.assertNotIn("Shared", str(bob.list()))
         self.ok(ann.setacl("INBOX", "bob", "lrs"))
-        self.until(lambda: ANNS in str(bob.list()), "what is shared appears")
+        until(lambda: ANNS in str(bob.list()), "what is shared appears")
         self.assertNotIn("Shared", str(self.client("cat").list()))
         self.ok(ann.select("INBOX"))
         for each in (bob, other):

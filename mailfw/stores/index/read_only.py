@@ -18,6 +18,7 @@ from mailfw.mail.failure import NoSuchAccount
 from mailfw.stores.index.database import NAME
 from mailfw.stores.index.pool import Pool
 from mailfw.stores.places import account_directory
+from mailfw.stores.pragmas import with_pragmas
 from mailfw.stores.threads import Threads
 
 T = TypeVar("T")
@@ -43,13 +44,8 @@ def connect(path: Path, pragmas: tuple[str, ...] = READING) -> sqlite3.Connectio
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode=ro", timeout=20, isolation_level=None, check_same_thread=False, uri=True
     )
-    try:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    with with_pragmas(connection, pragmas):
+        return connection
 
 
 def at_one_time(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], T]) -> T:

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
+from mailfw.stores.pragmas import with_pragmas
+
 log = Logger()
 
 #: To be raised with whatever changes the tables: an index of another version is put aside, and made anew.
@@ -161,21 +163,17 @@ def _put_aside(path: Path, why: str) -> Path:
 def _open(path: Path, synced: bool, shared: bool, least: int = 0) -> sqlite3.Connection:
     is_new = not path.exists()
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in (
-            f"locking_mode = {'NORMAL' if shared else 'EXCLUSIVE'}",
-            "journal_mode = WAL",
-            f"synchronous = {'FULL' if synced else 'NORMAL'}",
-            "mmap_size = 0",
-            "secure_delete = OFF",
-            "cache_size = -1024",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+    pragmas = (
+        f"locking_mode = {'NORMAL' if shared else 'EXCLUSIVE'}",
+        "journal_mode = WAL",
+        f"synchronous = {'FULL' if synced else 'NORMAL'}",
+        "mmap_size = 0",
+        "secure_delete = OFF",
+        "cache_size = -1024",
+    )
+    with with_pragmas(connection, pragmas):
         _make_tables(connection, least)
         _note_boot(connection, synced)
-    except BaseException:
-        connection.close()
-        raise
     if is_new:
         _sync_directory(path.parent)
     return connection

@@ -24,6 +24,7 @@ from typing import TypeVar
 from mailfw.disk import full_is_no_space
 from mailfw.mail.terms import BREAK, Terms, as_tokens, grams
 from mailfw.stores.places import account_directory
+from mailfw.stores.pragmas import with_pragmas
 
 T = TypeVar("T")
 
@@ -129,27 +130,25 @@ class SearchFile:
             connection.close()
 
 
+_PRAGMAS = (
+    "locking_mode = EXCLUSIVE",
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "mmap_size = 0",
+    "secure_delete = OFF",
+    "cache_size = -2048",
+)
+
+
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=2, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in (
-            "locking_mode = EXCLUSIVE",
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "mmap_size = 0",
-            "secure_delete = OFF",
-            "cache_size = -2048",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
+    with with_pragmas(connection, _PRAGMAS):
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             if version:
                 raise sqlite3.DatabaseError(f"{path} was written by another version of mailfw")
             connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 

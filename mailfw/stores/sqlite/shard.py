@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from twisted.logger import Logger
 
 from mailfw.disk import Disk, full_is_no_space
+from mailfw.stores.pragmas import with_pragmas
 from mailfw.stores.sqlite.bodies import LargeBodies
 from mailfw.stores.sqlite.connections import Connections
 from mailfw.stores.sqlite.schema import (
@@ -223,14 +224,8 @@ def _joined(orders: Sequence[Steps]) -> Iterator[tuple[str, Sequence[tuple[Any, 
 
 
 def _connect(disk: Disk, path: Path, pragmas: Sequence[str]) -> sqlite3.Connection:
-    connection = disk.connect(path)
-    try:
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    with with_pragmas(disk.connect(path), pragmas) as connection:
+        return connection
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
