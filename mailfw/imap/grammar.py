@@ -76,6 +76,8 @@ class ListRequest:
     only_subscribed: bool = False
     only_special_use: bool = False
     show_subscribed: bool = False
+    #: Whether patterns are Unicode, and not in modified UTF-7.
+    is_unicode: bool = False
 
 
 # ---------------------------------------------------------------- lines
@@ -234,7 +236,9 @@ def list_request(cursor: Cursor) -> ListRequest:
     if not shown <= {b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b""}:
         raise BadSyntax("A return option LIST does not have")
     subscribed = b"SUBSCRIBED" in chosen
-    return ListRequest(reference, patterns, subscribed, b"SPECIAL-USE" in chosen, subscribed or b"SUBSCRIBED" in shown)
+    return ListRequest(
+        reference, patterns, subscribed, b"SPECIAL-USE" in chosen, subscribed or b"SUBSCRIBED" in shown, cursor.utf8
+    )
 
 
 def _options(cursor: Cursor) -> set[bytes]:
@@ -267,7 +271,7 @@ def lsub_request(cursor: Cursor) -> ListRequest:
     cursor.expect_end()
     if len(reference) + len(pattern) > _PATTERN_LIMIT:
         raise BadSyntax("More to look for than LSUB takes")
-    return ListRequest(reference, (pattern,))
+    return ListRequest(reference, (pattern,), is_unicode=cursor.utf8)
 
 
 #: ``status-att``

@@ -76,10 +76,11 @@ class Cursor:
     At a literal, `peek` shows ``{``.
     """
 
-    __slots__ = ("_at", "_next", "_octets", "_pieces")
+    __slots__ = ("_at", "_next", "_octets", "_pieces", "utf8")
 
-    def __init__(self, pieces: Sequence[bytes | Literal], at: int = 0) -> None:
-        """Stand at the beginning, or `at` octets into the first line."""
+    def __init__(self, pieces: Sequence[bytes | Literal], at: int = 0, utf8: bool = False) -> None:
+        """Stand at the beginning, or `at` octets into the first line; with `utf8` mailbox names come as UTF-8."""
+        self.utf8 = utf8
         self._pieces = pieces
         first = pieces[0] if pieces else b""
         self._octets = first if isinstance(first, bytes) else b""
@@ -188,13 +189,13 @@ class Cursor:
         """Take ``list-mailbox = 1*list-char / string``: a name with wildcards, as it was written."""
         found = self.match(_LIST)
         try:
-            return names.pattern(found[0] if found is not None else self.string())
+            return names.pattern(found[0] if found is not None else self.string(), self.utf8)
         except names.BadName as bad:
             raise BadSyntax(str(bad)) from None
 
     def _decoded(self, octets: bytes) -> str:
         try:
-            return names.decode(octets)
+            return names.decode(octets, self.utf8)
         except names.BadName as bad:
             raise BadSyntax(str(bad)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from mailfw.mail import utf7
 from mailfw.mail.mailbox import Path
@@ -15,6 +16,8 @@ _COMPONENT_LIMIT = 255
 _DEPTH_LIMIT = 100
 _NAME_LIMIT = 2000
 
+# 8-bit only where the client may send UTF-8; nothing else below a space, and no DEL
+_EIGHT_BIT = re.compile(rb"[\x20-\x7e\x80-\xff]*")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 # Control characters of C0 and C1, and the separators that would break a line elsewhere
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -24,14 +27,18 @@ class BadName(Exception):
     """Not a mailbox name; the text says why."""
 
 
-def decode(octets: bytes) -> str:
+def decode(octets: bytes, utf8: bool = False) -> str:
     """
-    Read a name in modified UTF-7, strictly: what could be written otherwise must be.
+    Read a name in modified UTF-7, strictly: what could be written otherwise must be; or in UTF-8.
 
-    The inbox comes back in upper case, also as the first of several names.
+    With `utf8` an ``&`` is itself, as RFC 9051 section 5.1 has it, and the name is put into NFC (RFC 6855 section 3
+    leaves the form to the server, RFC 5198 section 3 recommends it).  The inbox comes back in upper case, also as the
+    first of several names.
     """
     if octets[:5].upper() == b"INBOX" and octets[5:6] in (b"", b"/"):
         octets = b"INBOX" + octets[5:]
+    if utf8:
+        return _from_utf8(octets)
     if _PRINTABLE.fullmatch(octets) is None:
         raise BadName("A mailbox name must be in modified UTF-7, without 8-bit or control characters")
     try:
@@ -40,8 +47,23 @@ def decode(octets: bytes) -> str:
         raise BadName("A mailbox name that is not in correct modified UTF-7") from None
 
 
-def pattern(octets: bytes) -> str:
-    """Read a name with wildcards, not decoded: one may stand in the middle of what modified UTF-7 has shifted."""
+def _from_utf8(octets: bytes) -> str:
+    try:
+        if _EIGHT_BIT.fullmatch(octets) is not None:
+            return unicodedata.normalize("NFC", octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        pass
+    raise BadName("A mailbox name must be in UTF-8, without control characters")
+
+
+def pattern(octets: bytes, utf8: bool = False) -> str:
+    """
+    Read a name with wildcards: what is not UTF-8 is not decoded.
+
+    A wildcard may stand in the middle of what modified UTF-7 has shifted.
+    """
+    if utf8:
+        return _from_utf8(octets)
     if _PRINTABLE.fullmatch(octets) is None:
         raise BadName("A pattern must be in modified UTF-7, without 8-bit or control characters")
     return octets.decode("ascii")

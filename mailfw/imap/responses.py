@@ -116,9 +116,20 @@ def object_id(id_: str) -> bytes:
     return b"(%b)" % object_name(id_).encode("ascii")
 
 
-def mailbox(name: str) -> bytes:
-    """Return a decoded mailbox name as an astring."""
-    return astring(names.encode(name))
+def namespace_prefix(name: str, utf8: bool = False) -> bytes:
+    """Return a name, with the delimiter at its end, as the string that NAMESPACE has (RFC 2342 section 6)."""
+    return _utf8_quoted(name) if utf8 else string(names.encode(name))
+
+
+def _utf8_quoted(name: str) -> bytes:
+    return b'"' + _SPECIAL.sub(rb"\\\1", name.encode("utf-8", "replace")) + b'"'
+
+
+def mailbox(name: str, utf8: bool = False) -> bytes:
+    """Return a decoded mailbox name as an astring, in modified UTF-7 or, quoted, in UTF-8 (RFC 9051 section 5.1)."""
+    if utf8 and not name.isascii():
+        return _utf8_quoted(name)
+    return astring(name.encode("ascii") if utf8 else names.encode(name))
 
 
 # ---------------------------------------------------------------- flags, dates, sets

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.logger import Logger
 
 from mailfw.imap import grammar, names, responses
-from mailfw.imap.commands import append, authenticate, general
+from mailfw.imap.capabilities import capability_code
+from mailfw.imap.commands import append, authenticate
 from mailfw.imap.farewell import Farewell
-from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.lexer import BadSyntax, Cursor, Literal
 from mailfw.imap.news import News
 from mailfw.imap.reader import Bounds, Reader
 from mailfw.imap.responses import Completion, Status
@@ -52,6 +53,7 @@ class Session:
         "_news",
         "_release",
         "account",
+        "enabled",
         "failures",
         "idling",
         "logins",
@@ -63,6 +65,7 @@ class Session:
         "settings",
         "store",
         "stream",
+        "switched_off",
         "view",
         "watched",
     )
@@ -83,6 +86,10 @@ class Session:
         self.open_draft = open_draft
         #: The account's name, empty before login; `store` exists from then on.
         self.account = ""
+        #: What the client has enabled, in upper case (RFC 5161), or has shown to know.
+        self.enabled: set[bytes] = set()
+        #: Names of capabilities that this client is not offered.
+        self.switched_off: frozenset[bytes] = settings.switched_off
         #: Failed logins.
         self.failures = 0
         #: The selected mailbox.
@@ -109,7 +116,7 @@ class Session:
         reason = "logged out"
         try:
             # What TLS will allow is not known before its handshake, and no client may be told less.
-            code = None if self.stream.is_secure else general.capability_code(self)
+            code = None if self.stream.is_secure else capability_code(self)
             self.say(b"OK", f"{self.settings.hostname} is ready", code)
             while not self.over:
                 await self._turn()
@@ -188,7 +195,7 @@ class Session:
 
     async def _answer(self, verb: Verb | None, line: bytes, at: int) -> Completion:
         """Check order, read the rest, do what is asked: whatever goes wrong becomes an answer."""
-        if verb is None:
+        if verb is None or verb.capability in self.switched_off:
             return responses.bad("There is no such command")
         if self.state not in verb.states:
             return responses.bad(_WRONG_STATE[self.state])
@@ -196,7 +203,7 @@ class Session:
             return authenticate.PRIVACY
         try:
             if self.reader.pending is None:
-                return await verb.run(self, Cursor((line,), at))
+                return await verb.run(self, self.cursor((line,), at))
             return await self._answer_long(verb, line, at)
         except BadSyntax as broken:
             return responses.bad(str(broken))
@@ -215,7 +222,7 @@ class Session:
         pieces = await self.reader.read_pieces(line, at, brings_message=verb.run is append.append)
         if isinstance(pieces, Completion):
             return pieces
-        return await verb.run(self, Cursor(pieces, at))
+        return await verb.run(self, self.cursor(pieces, at))
 
     # ------------------------------------------------------------ for the commands
 
@@ -225,6 +232,34 @@ class Session:
         if self.view is not None:
             return State.SELECTED
         return State.AUTHENTICATED if self.account else State.NOT_AUTHENTICATED
+
+    @property
+    def is_rev2(self) -> bool:
+        """Whether the client has enabled IMAP4rev2 (RFC 9051), and hears nothing that this has done away with."""
+        return b"IMAP4REV2" in self.enabled
+
+    @property
+    def speaks_utf8(self) -> bool:
+        """Whether names and strings go in UTF-8, both ways (RFC 6855 section 3, RFC 9051 section 5.1)."""
+        return not self.enabled.isdisjoint((b"IMAP4REV2", b"UTF8=ACCEPT"))
+
+    @property
+    def tells_modseq(self) -> bool:
+        """Whether the client knows of modification sequences (RFC 7162 section 3.1)."""
+        return not self.enabled.isdisjoint((b"CONDSTORE", b"QRESYNC"))
+
+    @property
+    def tells_vanished(self) -> bool:
+        """Whether the client hears VANISHED in the place of EXPUNGE (RFC 7162 section 3.2.10, RFC 9586 section 3)."""
+        return not self.enabled.isdisjoint((b"QRESYNC", b"UIDONLY"))
+
+    def mailbox(self, path: Path) -> bytes:
+        """Return a mailbox's name as this client reads names."""
+        return responses.mailbox(names.from_path(path), self.speaks_utf8)
+
+    def cursor(self, pieces: Sequence[bytes | Literal], at: int) -> Cursor:
+        """Return a cursor in a command, which reads names as this client writes them."""
+        return Cursor(pieces, at, self.speaks_utf8)
 
     @property
     def selected(self) -> View:

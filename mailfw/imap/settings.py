@@ -16,7 +16,8 @@ class IMAPSettings:
 
     `tls` is a context factory for STARTTLS, None where it is not offered.  `allow_plaintext_auth` permits
     passwords in the clear.  `mechanisms` are those of SASL that may be used.  `append_limit` is the largest message
-    APPEND takes, in octets.  `software` and `version` are what ID tells.
+    APPEND takes, in octets.  `switched_off` names capabilities that no client is offered.  `software` and
+    `version` are what ID tells.
     """
 
     hostname: str
@@ -24,5 +25,6 @@ class IMAPSettings:
     allow_plaintext_auth: bool = False
     mechanisms: Sequence[str] = USUAL
     append_limit: int = 50 * 1024 * 1024
+    switched_off: frozenset[bytes] = frozenset()
     software: str = "mailfw"
     version: str = ""

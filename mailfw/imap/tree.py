@@ -72,16 +72,20 @@ class _Matcher:
     """The patterns of one request, beside names as they are written; the inbox is found in upper and lower case."""
 
     def __init__(self, request: ListRequest) -> None:
-        reference = names.encode(request.reference).decode("ascii")
+        self._is_unicode = request.is_unicode
+        reference = self._written(request.reference)
         wanted = [reference + pattern for pattern in request.patterns]
         self._patterns = [Pattern(text) for text in wanted]
         self._below_inbox = [*self._patterns, *(Pattern(_first_in_capitals(text)) for text in wanted)]
         self.ends_in_percent = any(pattern.ends_in_percent for pattern in self._patterns)
 
     def matches(self, path: Path) -> bool:
-        name = names.encode(names.from_path(path)).decode("ascii")
+        name = self._written(names.from_path(path))
         patterns = self._below_inbox if path[:1] == INBOX else self._patterns
         return any(pattern.matches(name) for pattern in patterns)
+
+    def _written(self, name: str) -> str:
+        return name if self._is_unicode else names.encode(name).decode("ascii")
 
 
 def _first_in_capitals(text: str) -> str:

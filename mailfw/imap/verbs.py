@@ -49,7 +49,8 @@ class Verb:
     One command: what it does and when it may be given.
 
     `tells_expunges` is False for the three during which EXPUNGE may not be sent (RFC 3501 section 7.4.1).
-    `needs_privacy` refuses it where a password may not be sent, before the client sends one in a literal.
+    `capability` is the one that the command belongs to, if it can be switched off.  `needs_privacy` refuses it where a
+    password may not be sent, before the client sends one in a literal.
     """
 
     run: Callable[[Session, Cursor], Awaitable[Completion]]
@@ -57,6 +58,7 @@ class Verb:
     tells_expunges: bool = True
     by_uid: bool = False
     needs_privacy: bool = False
+    capability: bytes = b""
 
 
 COMMANDS: Mapping[bytes, Verb] = {

@@ -60,7 +60,9 @@ async def get_access(session: Session, cursor: Cursor) -> Completion:
     info = await _find(session, name)
     access = await _sharing(session).access(session.account, info.id)
     entries = [responses.astring(identifier) + b" " + _rights(rights) for identifier, rights in access.items()]
-    session.stream.write(responses.untagged(b" ".join([b"ACL", responses.mailbox(name), *entries])))
+    session.stream.write(
+        responses.untagged(b" ".join([b"ACL", responses.mailbox(name, session.speaks_utf8), *entries]))
+    )
     return responses.ok("That is all")
 
 
@@ -100,7 +102,7 @@ async def list_rights(session: Session, cursor: Cursor) -> Completion:
     owner = next(iter(access))
     optional = [] if prepared in (owner, owner.partition("@")[0]) else [*LETTERS, *VIRTUAL]
     required = _rights(frozenset() if optional else frozenset(LETTERS))
-    told = [b"LISTRIGHTS", responses.mailbox(name), responses.astring(identifier), required]
+    told = [b"LISTRIGHTS", responses.mailbox(name, session.speaks_utf8), responses.astring(identifier), required]
     session.stream.write(responses.untagged(b" ".join([*told, *(each.encode("ascii") for each in optional)])))
     return responses.ok("That is all")
 
@@ -111,7 +113,9 @@ async def my_rights(session: Session, cursor: Cursor) -> Completion:
     info = await _find(session, name)
     if info.rights.isdisjoint(_KNOWING):
         raise NoSuchMailbox("There is no such mailbox")
-    session.stream.write(responses.untagged(b"MYRIGHTS " + responses.mailbox(name) + b" " + _rights(info.rights)))
+    session.stream.write(
+        responses.untagged(b"MYRIGHTS " + responses.mailbox(name, session.speaks_utf8) + b" " + _rights(info.rights))
+    )
     return responses.ok("That is all")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from mailfw.imap import grammar, responses
-from mailfw.imap.commands import general
+from mailfw.imap.capabilities import capability_code
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
 from mailfw.sasl.credentials import UsernamePassword
@@ -88,7 +88,7 @@ async def _begin(session: Session, login: Login) -> Completion:
     except Exception:
         log.failure("IMAP {peer} {account!r}: no mail store", peer=session.stream.peer[0], account=account.name)
         return responses.no("The mail store cannot be reached at the moment", b"UNAVAILABLE")
-    return responses.ok("Welcome", general.capability_code(session))
+    return responses.ok("Welcome", capability_code(session))
 
 
 def _failed(session: Session, answer: Completion) -> Completion:

@@ -164,8 +164,7 @@ def _delimiter(session: Session, word: bytes) -> Completion:
 
 def _show(session: Session, word: bytes, entry: tree.Entry) -> None:
     attributes = b" ".join(attribute.encode("ascii") for attribute in entry.attributes)
-    name = responses.mailbox(names.from_path(entry.path))
-    session.stream.write(b'* %b (%b) "/" %b\r\n' % (word, attributes, name))
+    session.stream.write(b'* %b (%b) "/" %b\r\n' % (word, attributes, session.mailbox(entry.path)))
 
 
 async def namespace(session: Session, cursor: Cursor) -> Completion:
@@ -174,8 +173,8 @@ async def namespace(session: Session, cursor: Cursor) -> Completion:
     others = b"NIL"
     if ISharingView.providedBy(session.store):
         path = await ISharingView(session.store).namespace(session.account)
-        prefix = names.encode(names.from_path(path) + names.DELIMITER)
-        others = b"((" + responses.string(prefix) + b' "/"))'
+        prefix = responses.namespace_prefix(names.from_path(path) + names.DELIMITER, session.speaks_utf8)
+        others = b"((" + prefix + b' "/"))'
     session.stream.write(responses.untagged(b'NAMESPACE (("" "/")) ' + others + b" NIL"))
     return responses.ok("That is all")
 
@@ -194,7 +193,9 @@ async def status(session: Session, cursor: Cursor) -> Completion:
         b"MAILBOXID": responses.object_id(info.id),
     }
     told = b" ".join(item + b" " + values[item] for item in items)
-    session.stream.write(responses.untagged(b"STATUS " + responses.mailbox(name) + b" (" + told + b")"))
+    session.stream.write(
+        responses.untagged(b"STATUS " + responses.mailbox(name, session.speaks_utf8) + b" (" + told + b")")
+    )
     return responses.ok("That is all")
 
 
