@@ -48,5 +48,5 @@ check: develop
 test: develop interop lint check
 
 clean:
-	rm -rf $(VENV) build dist _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .interop build dist _trial_temp* .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name dropin.cache -exec rm -f {} +

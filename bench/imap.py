@@ -1,28 +1,35 @@
 """
-IMAP and POP3 beside Dovecot, on copies of the same maildir.
+Reading, flags, APPEND and logins by IMAP beside Dovecot, on copies of the same maildir.
 
-Run ``python -m bench.imap [--rounds 3] [--messages 10000]`` as root, with Debian's dovecot-imapd and dovecot-pop3d
-installed.  Cold means: the server's first sight of that mailbox, with nothing indexed; warm is every time after.
+Run ``python -m bench.imap [--rounds 3] [--messages 10000]`` as root, with Debian's dovecot-imapd installed.  Both
+servers are started again for each round.  Never seen means that nothing is indexed; cold is the first time after a
+start, with files in the page cache; warm is every time after.  `bench.finding` has SEARCH, SORT and THREAD,
+`bench.pop3` has POP3, and `bench.idle` connections that wait.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import re
 import shutil
 import socket
-import statistics
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.corpus import make_maildir
 from bench.measure import Results
 from bench.peers import DOMAIN, PASSWORD, Peer, dovecot, mailfw
 
+#: So many single messages are asked for; a server is given so many seconds to finish what it does by itself.
+SINGLES, SETTLING = 480, 120
+ONE = "UID FETCH {uid} (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)"
+ONE_BODY = "UID FETCH {uid} (UID BODY.PEEK[])"
 METADATA = "FETCH 1:* (FLAGS UID INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
 
 
@@ -80,6 +87,14 @@ class Connection:
         """Send a command, wait for its end, return the octets of the answer."""
         return self.finish(self.send(command, more))
 
+    def numbers(self, command: str, *codes: bytes) -> list[int]:
+        """Send a command, and return the numbers that response codes of these names have."""
+        tag, heard = self.send(command), b""
+        while not (line := self.line()).startswith(tag + b" "):
+            heard += line
+        found = [re.search(rb"\[" + code + rb" ([0-9]+)\]", heard) for code in codes]
+        return [int(each[1]) for each in found if each is not None]
+
     def line(self) -> bytes:
         """Return the next line."""
         return self._until(b"\r\n")
@@ -104,174 +119,153 @@ def append(port: int, count: int, octets: bytes) -> None:
     connection.close()
 
 
-def run(results: Results, peer: Peer, messages: int, first: bool) -> None:
-    """Do all the work once on one peer."""
+class Work:
+    """All the work on one server, one part after the other; `note` keeps a figure."""
 
-    def note(row: str, figure: float, unit: str = "s", better: str = "less") -> None:
-        results.note(row, peer.name, figure, unit, better)
+    def __init__(self, results: Results, peer: Peer, messages: int) -> None:
+        self._results, self._peer, self._messages = results, peer, messages
+        self._port = peer.ports["imap"]
+        chance = random.Random(5)
+        self._uids = [chance.randrange(1, messages) for _ in range(SINGLES)]
 
-    port = peer.ports["imap"]
-    began = time.perf_counter()
-    connection = Connection(port)
-    if first:
+    def note(self, row: str, figure: float, unit: str = "s", better: str = "less") -> None:
+        """Keep a figure."""
+        self._results.note(row, self._peer.name, figure, unit, better)
+
+    def look(self, state: str) -> None:
+        """Open the mailbox and ask for everything that is known of all messages."""
+        began = time.perf_counter()
+        connection = Connection(self._port)
         connection.command("SELECT INBOX")
-        note("LOGIN and SELECT of a maildir never seen", time.perf_counter() - began)
-        note("then FETCH 1:* of full metadata, cold", timed(lambda: connection.command(METADATA)))
-    else:
-        note("SELECT, warm", timed(lambda: connection.command("SELECT INBOX")))
-    note("FETCH 1:* of full metadata, warm", timed(lambda: connection.command(METADATA)))
-    note("UID FETCH 1:* (FLAGS)", timed(lambda: connection.command("UID FETCH 1:* (FLAGS)")))
-    sizes: list[int] = []
-    seconds = timed(lambda: sizes.append(connection.command("FETCH 1:* BODY.PEEK[]")))
-    note("FETCH 1:* BODY.PEEK[]", sizes[0] / seconds / 1e6, "MB/s", "more")
-    chance = random.Random(5)
-    uids = [chance.randrange(1, messages) for _ in range(500)]
+        self.note(f"LOGIN and SELECT, {state}", time.perf_counter() - began)
+        self.note(f"FETCH 1:* of full metadata, {state}", timed(lambda: connection.command(METADATA)))
+        connection.close()
 
-    def singles() -> None:
-        for uid in uids:
-            connection.command(f"UID FETCH {uid} (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)")
+    def settle(self) -> None:
+        """Wait until the server has nothing to do of its own accord."""
+        until = time.monotonic() + SETTLING
+        while time.monotonic() < until:
+            before = self._peer.cpu_seconds()
+            time.sleep(1)
+            if self._peer.cpu_seconds() - before < 0.1:
+                return
 
-    note("UID FETCH of one random message", len(uids) / timed(singles), "a second", "more")
+    def read(self) -> None:
+        """Read metadata, flags and bodies, of all messages and of single ones."""
+        connection = Connection(self._port)
+        self.note("SELECT, warm", timed(lambda: connection.command("SELECT INBOX")))
+        self.note("FETCH 1:* of full metadata, warm", timed(lambda: connection.command(METADATA)))
+        self.note("UID FETCH 1:* (FLAGS)", timed(lambda: connection.command("UID FETCH 1:* (FLAGS)")))
+        sizes: list[int] = []
+        seconds = timed(lambda: sizes.append(connection.command("FETCH 1:* BODY.PEEK[]")))
+        self.note("FETCH 1:* BODY.PEEK[]", sizes[0] / seconds / 1e6, "MB/s", "more")
+        for what, command in (("metadata", ONE), ("body", ONE_BODY)):
+            seconds = timed(partial(self._singly, connection, command))
+            self.note(f"UID FETCH of one random message, {what}", SINGLES / seconds, "a second", "more")
+            seconds = timed(partial(self._pipelined, connection, command))
+            self.note(f"the same, {what}, 16 pipelined", SINGLES / seconds, "a second", "more")
+        connection.close()
 
-    def pipelined() -> None:
-        for start in range(0, len(uids), 16):
-            tags = [
-                connection.send(f"UID FETCH {uid} (FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)")
-                for uid in uids[start : start + 16]
-            ]
+    def _singly(self, connection: Connection, command: str) -> None:
+        for uid in self._uids:
+            connection.command(command.format(uid=uid))
+
+    def _pipelined(self, connection: Connection, command: str) -> None:
+        for start in range(0, SINGLES, 16):
+            tags = [connection.send(command.format(uid=uid)) for uid in self._uids[start : start + 16]]
             for tag in tags:
                 connection.finish(tag)
 
-    note("the same, 16 pipelined", len(uids) / timed(pipelined), "a second", "more")
-    seconds = timed(lambda: connection.command("STORE 1:* +FLAGS.SILENT (\\Flagged)"))
-    note("STORE 1:* +FLAGS.SILENT", messages / seconds, "messages/s", "more")
-    connection.command("STORE 1:* -FLAGS.SILENT (\\Flagged)")
+    def flag(self) -> None:
+        """Change flags of all messages, and of single ones, each durable when it is acknowledged."""
+        connection = Connection(self._port)
+        connection.command("SELECT INBOX")
+        seconds = timed(lambda: connection.command("STORE 1:* +FLAGS.SILENT (\\Flagged)"))
+        self.note("STORE 1:* +FLAGS.SILENT", self._messages / seconds, "messages/s", "more")
+        connection.command("STORE 1:* -FLAGS.SILENT (\\Flagged)")
 
-    def stores() -> None:
-        for uid in uids[:200]:
-            connection.command(f"UID STORE {uid} +FLAGS.SILENT (\\Answered)")
-            connection.command(f"UID STORE {uid} -FLAGS.SILENT (\\Answered)")
+        def stores() -> None:
+            for uid in self._uids[:200]:
+                connection.command(f"UID STORE {uid} +FLAGS.SILENT (\\Answered)")
+                connection.command(f"UID STORE {uid} -FLAGS.SILENT (\\Answered)")
 
-    note("UID STORE of one message", 400 / timed(stores), "a second", "more")
-    note("SEARCH FROM", timed(lambda: connection.command("SEARCH FROM sender42@")))
-    note("SEARCH TEXT", timed(lambda: connection.command("SEARCH TEXT letter-that-is-nowhere")))
-    connection.close()
-    octets = b"Subject: appended\r\n\r\n" + b"x" * 78 * 100 + b"\r\n"
-    note("APPEND 8 KB, one connection", 200 / timed(lambda: append(port, 200, octets)), "a second", "more")
+        self.note("UID STORE of one message", 400 / timed(stores), "a second", "more")
+        connection.close()
 
-    def four() -> None:
-        threads = [threading.Thread(target=append, args=(port, 100, octets)) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def resync(self) -> None:
+        """Come back after a hundred changes of flags that another session has made."""
+        other, connection = Connection(self._port), Connection(self._port)
+        other.command("SELECT INBOX")
+        connection.command("ENABLE QRESYNC")
+        validity, modseq = connection.numbers("EXAMINE INBOX", b"UIDVALIDITY", b"HIGHESTMODSEQ")
+        connection.command("UNSELECT")
+        for number in range(100):
+            other.command(f"UID STORE {self._uids[number]} {'+-'[number % 2]}FLAGS.SILENT ($Marked)")
+        again = f"EXAMINE INBOX (QRESYNC ({validity} {modseq}))"
+        self.note("QRESYNC after 100 changes", timed(lambda: connection.command(again)) * 1000, "ms")
+        other.close()
+        connection.close()
 
-    note("APPEND 8 KB, 4 connections", 400 / timed(four), "a second", "more")
+    def append(self) -> None:
+        """Append messages of 8 KB, on one connection and on four."""
+        octets = b"Subject: appended\r\n\r\n" + b"x" * 78 * 100 + b"\r\n"
+        seconds = timed(lambda: append(self._port, 200, octets))
+        self.note("APPEND 8 KB, one connection", 200 / seconds, "a second", "more")
+        seconds = timed(lambda: at_once(4, append, self._port, 100, octets))
+        self.note("APPEND 8 KB, 4 connections", 400 / seconds, "a second", "more")
 
-    def logins(count: int) -> None:
-        for _ in range(count):
-            session = Connection(port, "user1")
-            session.command("SELECT INBOX")
-            session.command("LOGOUT")
-            session.close()
-
-    def eight() -> None:
-        threads = [threading.Thread(target=logins, args=(25,)) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    note("LOGIN, SELECT, LOGOUT, 8 at a time", 200 / timed(eight), "a second", "more")
+    def log_in(self) -> None:
+        """Log in, select and log out, eight users at a time; each has been here before."""
+        logins(self._port, 1)
+        self.note(
+            "LOGIN, SELECT, LOGOUT, one at a time", 100 / timed(lambda: logins(self._port, 100)), "a second", "more"
+        )
+        seconds = timed(lambda: at_once(8, logins, self._port, 50))
+        self.note("LOGIN, SELECT, LOGOUT, 8 at a time", 400 / seconds, "a second", "more")
 
 
-def notices(results: Results, peer: Peer, connections: int) -> None:
-    """Measure how soon an idle session hears of a message that another appends, while many are idle."""
-    port = peer.ports["imap"]
-    watching = []
-    for number in range(connections):
-        session = Connection(port, f"user{3 + number % 10}")
+def logins(port: int, count: int) -> None:
+    """Log in, select and log out."""
+    for _ in range(count):
+        session = Connection(port, "user1")
         session.command("SELECT INBOX")
-        session.send("IDLE")
-        session.line()
-        watching.append(session)
-    delays = []
-    for number in range(10):
-        writer = Connection(port, f"user{3 + number}")
-        writer.command("APPEND INBOX {12+}", b"Subject: x\r\n\r\n")
-        began = time.perf_counter()
-        watching[number].line()
-        delays.append(time.perf_counter() - began)
-        writer.close()
-    results.note(
-        "from APPEND's OK to another session's IDLE", peer.name, statistics.median(delays) * 1000, "ms", "less"
-    )
-    for session in watching:
+        session.command("LOGOUT")
         session.close()
 
 
-def pop3(results: Results, peer: Peer) -> None:
-    """Log in to the large maildrop, list it and take a thousand messages."""
-    connection = socket.create_connection(("127.0.0.1", peer.ports["pop3"]), 60)
-    file = connection.makefile("rb")
-    file.readline()
-
-    def say(line: str) -> None:
-        connection.sendall(line.encode() + b"\r\n")
-
-    def until_dot() -> int:
-        size = 0
-        while (line := file.readline()) != b".\r\n":
-            size += len(line)
-        return size
-
-    def open_and_list() -> None:
-        for line in (f"USER user0@{DOMAIN}", f"PASS {PASSWORD}", "UIDL"):
-            say(line)
-            if not file.readline().startswith(b"+OK"):
-                raise RuntimeError(line)
-        until_dot()
-
-    results.note("POP3: login and UIDL of all", peer.name, timed(open_and_list), "s", "less")
-    sizes: list[int] = []
-
-    def retrieve() -> None:
-        for number in range(1, 501):
-            say(f"RETR {number}")
-            file.readline()
-            sizes.append(until_dot())
-
-    seconds = timed(retrieve)
-    results.note("POP3: RETR one at a time", peer.name, sum(sizes) / seconds / 1e6, "MB/s", "more")
-    say("RSET")
-    say("QUIT")
-    connection.close()
+def at_once(count: int, work: Callable[..., None], *arguments: object) -> None:
+    """Do the same so many times at once."""
+    threads = [threading.Thread(target=work, args=arguments) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def main() -> None:
     """Interleave the peers, round by round, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument("--idle", type=int, default=100)
     chosen = parser.parse_args()
     results = Results()
     home = Path(tempfile.mkdtemp(prefix="mailfw-bench-"))
     home.chmod(0o755)
     try:
         make_maildir(home / "template", chosen.messages)
-        ours_mail = home / "mailfw" / "data" / "mail" / DOMAIN
-        theirs_mail = home / "dovecot" / "mail"
-        for target in (ours_mail, theirs_mail):
+        for target in (home / "mailfw" / "data" / "mail" / DOMAIN, home / "dovecot" / "mail"):
             target.mkdir(parents=True)
             subprocess.run(["cp", "-a", str(home / "template"), str(target / "user0")], check=True)
-        with mailfw(home / "mailfw") as ours, dovecot(home / "dovecot") as theirs:
-            for number in range(chosen.rounds):
-                for peer in (theirs, ours):
-                    run(results, peer, chosen.messages, number == 0)
-                    pop3(results, peer)
-            for peer in (theirs, ours):
-                notices(results, peer, chosen.idle)
+        for number in range(chosen.rounds):
+            with mailfw(home / "mailfw") as ours, dovecot(home / "dovecot") as theirs:
+                works = [Work(results, peer, chosen.messages) for peer in (theirs, ours)]
+                for work in works:
+                    work.look("cold" if number else "never seen")
+                for work in works:
+                    work.settle()
+                for part in (Work.read, Work.flag, Work.resync, Work.append, Work.log_in):
+                    for work in works:
+                        part(work)
     finally:
         shutil.rmtree(home)
     print(results.table("mailfw", "Dovecot"))

@@ -1,9 +1,9 @@
 """
-Large mailboxes: what opening and looking costs with 10,000, 100,000 and 1,000,000 messages.
+Large mailboxes: what opening and looking costs with 100 to 1,000,000 messages.
 
 ::
 
-    python -m bench.mailboxes [--rounds 3] [--sizes 10000 100000 1000000] [--maildir-up-to 100000] [--at DIRECTORY]
+    python -m bench.mailboxes [--rounds 3] [--sizes 100 10000 100000 1000000] [--maildir-up-to 100000] [--at DIRECTORY]
 
 A store is filled through `IMailStore`: 10,000 messages of 1 KB are appended, and copied as often as it takes.  Then the
 server is started, and one IMAP session selects each mailbox for the first time (the files are in the page cache), a
@@ -50,9 +50,10 @@ async def fill(plugin: str, data: Path, sizes: Sequence[int]) -> None:
         for size in sizes:
             await store.edit_mailbox(ACCOUNT, CreateMailbox((str(size),)))
             there = await _mailbox(store, (str(size),))
-            for _ in range(0, size, PART):
-                for start in range(1, PART, BATCH):
-                    await store.copy(ACCOUNT, inbox, range(start, start + BATCH), there)
+            for done in range(0, size, PART):
+                for start in range(1, min(PART, size - done), BATCH):
+                    end = min(start + BATCH, size - done + 1)
+                    await store.copy(ACCOUNT, inbox, range(start, end), there)
     finally:
         await store.close()
 
@@ -98,14 +99,14 @@ def look(results: Results, peer: Peer, plugin: str, size: int) -> None:
     middle = size // 2
     for name, command, times in (
         ("SELECT again", f"SELECT {size}", 5),
+        ("NOOP", "NOOP", 100),
         ("UID FETCH 1:* (FLAGS)", "UID FETCH 1:* (FLAGS)", 1),
         ("UID FETCH of one (ENVELOPE)", f"UID FETCH {middle} (ENVELOPE)", 20),
         ("UID FETCH of one (BODY.PEEK[])", f"UID FETCH {middle + 1} (BODY.PEEK[])", 20),
-        ("UID STORE of one", f"UID STORE {middle} +FLAGS (\\Flagged)", 1),
+        ("UID STORE of one", f"UID STORE {middle} {{sign}}FLAGS (\\Flagged)", 20),
     ):
-        took = sorted(session.ask(command) for _ in range(times))
+        took = sorted(session.ask(command.replace("{sign}", "+-"[turn % 2])) for turn in range(times))
         results.note(f"{size:,}: {name}", plugin, took[len(took) // 2], "ms", "less")
-    session.ask(f"UID STORE {middle} -FLAGS (\\Flagged)")
     session.close()
 
 
@@ -113,7 +114,7 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100, 10_000, 100_000, 1_000_000])
     parser.add_argument("--maildir-up-to", type=int, default=100_000)
     parser.add_argument("--at", default=None)
     asked = parser.parse_args()

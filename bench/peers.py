@@ -118,7 +118,8 @@ def mailfw(
         *settings,
     ]
     options = [argument for setting in chosen for argument in ("--set", setting)]
-    data.mkdir(mode=0o700)
+    data.mkdir(mode=0o700, exist_ok=True)
+    data.chmod(0o700)
     accounts = PasswordFile(data / "passwords", None)
     for user in users:
         accounts.add(f"{user}@{DOMAIN}", PASSWORD)
@@ -297,8 +298,12 @@ service lmtp {{
 
 
 @contextlib.contextmanager
-def dovecot(home: Path, location: str = "", lmtp: bool = False) -> Iterator[Peer]:
-    """Run Debian's Dovecot, tuned for many log-ins, on maildirs or what else `location` says, with LMTP if asked."""
+def dovecot(home: Path, location: str = "", lmtp: bool = False, more: str = "") -> Iterator[Peer]:
+    """
+    Run Debian's Dovecot, tuned for many log-ins, on maildirs or what else `location` says, with LMTP if asked.
+
+    `more` is put at the end of its configuration.
+    """
     import pwd
 
     owner = pwd.getpwnam("nobody")
@@ -308,7 +313,7 @@ def dovecot(home: Path, location: str = "", lmtp: bool = False) -> Iterator[Peer
     configuration = home / "dovecot.conf"
     facts = {"home": home, "uid": owner.pw_uid, "gid": owner.pw_gid, "password": PASSWORD, "domain": DOMAIN, **ports}
     facts |= {"location": location or f"maildir:{home}/mail/%n", "protocols": " lmtp" if lmtp else ""}
-    configuration.write_text((_DOVECOT + (_DOVECOT_LMTP if lmtp else "")).format(**facts))
+    configuration.write_text((_DOVECOT + (_DOVECOT_LMTP if lmtp else "")).format(**facts) + more)
     output = (home / "output").open("wb")
     process = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", str(configuration)], stdout=output, stderr=output)
     try:

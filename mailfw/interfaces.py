@@ -320,7 +320,7 @@ class IMailStore(Interface):
 
     async def edit_mailbox(account: str, edit: MailboxEdit) -> None:
         """
-        Change the tree.  Raises `MailboxExists`, `NameRefused`.
+        Change the tree.  Raises `MailboxExists`, `NameRefused`, `RoleTaken`.
 
         A mailbox deleted and made again has a greater UIDVALIDITY.  A rename keeps ids, UIDs and
         subscriptions of other names.
@@ -369,7 +369,8 @@ class IMailStore(Interface):
         Call ``notice(mailbox id, modseq)`` after each change, until the function returned is called.
 
         Notices come after the change can be seen.  They may come twice, late, or for a change of one's
-        own: whoever hears one asks for a snapshot.  A mailbox that is deleted is noticed too.
+        own: whoever hears one asks for a snapshot.  A mailbox that is deleted is noticed too; after each change
+        of the tree, or of what is subscribed, the id is `mailfw.mail.mailbox.TREE`.
         """
 
     async def close() -> None:
@@ -397,7 +398,7 @@ class IMessageSource(Interface):
         """Return every folder."""
 
     async def edit_folder(account: str, edit: MailboxEdit) -> None:
-        """Create, rename (with all below it) or delete; `Subscribe` is never asked.  Raises `NameRefused`."""
+        """Create, rename (with all below it) or delete; `Subscribe` and `SetRole` never come.  Raises `NameRefused`."""
 
     async def scan(account: str, folder: str, cursor: str | None) -> Scan:
         """Look what is there, or what changed since `cursor`; None asks for everything."""

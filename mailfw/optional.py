@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from zope.interface import Interface
 
 from mailfw.interfaces import IContent
-from mailfw.mail.mailbox import Altered, Appended, FlagChange, Flags, MailboxInfo, NewMessage, Snapshot
+from mailfw.mail.annotation import AnnotationEdits, Annotations
+from mailfw.mail.columns import Columns
+from mailfw.mail.mailbox import Altered, Appended, FlagChange, Flags, MailboxInfo, NewMessage, Replaced, Snapshot, Want
 from mailfw.mail.personal import Mark
+from mailfw.mail.quota import QuotaLimits
 from mailfw.mail.retained import Retained
 from mailfw.mail.rights import AccessList, Rights
 from mailfw.mail.sought import Condition, SearchAnswer
@@ -45,6 +48,21 @@ class IManyContents(Interface):
 
         An ``async def`` with ``yield``.  What it holds in memory is bounded, whatever is asked for.  The
         caller closes all contents of a batch before asking for the next, and closes the iterator.
+        """
+
+
+class IColumns(Interface):
+    """
+    What a mail store may offer besides `IMailStore`: what whole mailboxes are found, sorted and threaded by.
+
+    Who goes through all messages asks for it, and for rows where it is missing.
+    """
+
+    def columns(account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
+        """
+        Iterate, in batches, over those of these messages that are there, ascending.
+
+        Of `want` nothing but `Want.SENT`, `Want.SORT` and `Want.THREAD` counts.  An ``async def`` with ``yield``.
         """
 
 
@@ -146,6 +164,71 @@ class IRetainedMail(Interface):
 SHARES = ""
 
 
+#: The mailbox that a notice names when the annotations of the account itself are others than before.
+ACCOUNT_ANNOTATIONS = "\n"
+
+
+class IAnnotatedMail(Interface):
+    """
+    What a mail store may offer besides `IMailStore`: annotations of mailboxes, and of the account itself (RFC 5464).
+
+    They stay when a mailbox is renamed and go when it is deleted, and are on stable storage when a call returns.  Each
+    change is one of the mailbox: it gets the next modification sequence, another `MailboxInfo.annotated`, and who
+    watches hears of it; with those of the account, of `ACCOUNT_ANNOTATIONS`.
+
+    ``/shared/`` entries belong to the mailbox, ``/private/`` ones to a user.  `user` is somebody with whom the mailbox
+    is shared, None its owner; a store as one user sees it (`mailfw.sharing`) knows who he is and looks at his rights.
+    Bounds are those of `mailfw.mail.annotation`.
+    """
+
+    async def annotations(account: str, mailbox: str | None, user: str | None = None) -> Annotations:
+        """Return the shared entries of a mailbox, or of the account (None), and the user's own."""
+
+    async def all_annotations(account: str, user: str | None = None) -> Mapping[str, Annotations]:
+        """Return the same of all mailboxes at once, by id; those without any are left out."""
+
+    async def annotate(account: str, mailbox: str | None, edits: AnnotationEdits, user: str | None = None) -> None:
+        """
+        Give entries other values, or remove them (None): all or none.  What is as it was is no change.
+
+        Raises `NameRefused`, `AnnotationTooLong`, `TooManyAnnotations`; for a user, `NoPermission`.
+        """
+
+    async def annotators(account: str, mailbox: str) -> frozenset[str]:
+        """Return the users, other than its owner, who have private entries at a mailbox."""
+
+
+class IReplacingMail(Interface):
+    """What a mail store may offer besides `IMailStore`: a message in another's place, whatever dies over it."""
+
+    async def replace(account: str, mailbox: str, uid: int, to: str, message: NewMessage) -> Replaced:
+        """
+        Add a message to the mailbox `to`, and expunge the one that it replaces, which need not have \\Deleted.
+
+        Both, or neither: a process that dies over it leaves the one or the other.  A token is not looked at.  What was
+        replaced is retained as if expunged.  Raises `NoSuchMessage`, and what `append` raises; the room that the old
+        one took counts as free.
+        """
+
+
+class ISettableQuotas(Interface):
+    """What a plug-in for quotas may offer besides `IQuotas`: limits that a session can change."""
+
+    async def change_limits(account: str, limits: QuotaLimits) -> None:
+        """Give an account limits of its own, in place of those it had; durable, and true for whoever asks after."""
+
+
+class ISettableQuota(Interface):
+    """
+    What a mail store may offer besides `IMailStore`: to pass limits on to what says how much an account may keep.
+
+    Who may do that, the caller decides.  A store as one user sees it offers it too, for whatever account.
+    """
+
+    async def set_quota(account: str, limits: QuotaLimits) -> None:
+        """Give an account limits in place of those it had.  Raises `NoSuchAccount`."""
+
+
 class ISharedMail(Interface):
     """
     What a mail store may offer besides `IMailStore`: mailboxes that others than their owner use.
@@ -210,7 +293,7 @@ class ISharedMail(Interface):
         """
 
     async def forget_user(account: str, user: str) -> None:
-        """Take from the account's access lists what they say of a user, and drop his marks."""
+        """Take from the account's access lists what they say of a user, and drop his marks and annotations."""
 
 
 class ISharingView(Interface):

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.commands.config import written
 from mailfw.configuration import Configuration, ConfigurationRefused, Listen, PolicyChoice, Source, configure
 from mailfw.configuration.choices import read
-from mailfw.configuration.keys import RouteRule
+from mailfw.configuration.keys import IMAPClient, RouteRule
 from mailfw.configuration.source import locate
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference" / "configuration.md"
@@ -146,6 +146,9 @@ class RefusalTests(Case):
             ("listen = 1", "FILE:1: listen must be a table"),
             ("[policy]\nplugin = 'size'", "FILE:1: policy must be an array of tables, written [[policy]]"),
             ("[[policy]]\ntimeout = 1", "FILE:1: policy.0 names no plugin"),
+            ("[pop3]\nexpire = -2", "FILE:2: pop3.expire must be a number of days, or -1 for ever"),
+            ("[pop3]\nlogin_delay = -1", "FILE:2: pop3.login_delay must be 0 or more"),
+            ('[pop3]\nlanguage = "fr"', "FILE:2: no choice for pop3.language is called 'fr'"),
             ("domains = []", "FILE:1: domains must name one domain at least"),
             ("[tls]\nkey = 'k'", "FILE:1: tls.certificate and tls.key go together"),
         ):  # fmt: skip
@@ -189,6 +192,16 @@ class RefusalTests(Case):
             text = f'[[policy]]\nplugin = "size"\ntimeout = {amount}\n'
             self.assertIn("FILE:3: policy.0.timeout must be greater than 0", self.refusal(text), amount)
         self.assertIn("FILE:2: queue.lifetime must be", self.refusal("[queue]\nlifetime = inf"))
+
+    def test_what_imap_clients_are_not_offered(self) -> None:
+        said = self.refusal('[imap]\nwithout = ["UIDONY"]')
+        self.assertIn("FILE:2: no capability is called 'UIDONY'; did you mean 'UIDONLY'?", said)
+        said = self.refusal('[[imap_client]]\nline = 10\n[[imap_client]]\nwithout = ["IDEL"]')
+        self.assertIn("FILE:4: no capability is called 'IDEL'; did you mean 'IDLE'?", said)
+        said = self.refusal('[[imap_client]]\nnetworks = ["here"]')
+        self.assertIn("FILE:2: imap_client.networks: 'here' is neither", said)
+        self.assertIn("FILE:2: imap.line must be greater than 0", self.refusal("[imap]\nline = 0"))
+        self.assertIn("FILE:2: imap_client.0.sessions must be 0 or", self.refusal("[[imap_client]]\nsessions = -1"))
 
     def test_a_mistyped_key_of_a_policy_hears_of_the_keys_beside_its_options(self) -> None:
         path = self.file('[[policy]]\nplugin = "size"\non_falure = "accept"\n')
@@ -271,6 +284,8 @@ class ReferenceTests(SynchronousTestCase):
                 found += self.keys("policy.", PolicyChoice())
             elif each.name == "route":
                 found += self.keys("route.", RouteRule())
+            elif each.name == "imap_client":
+                found += self.keys("imap_client.", IMAPClient())
             elif each.name in ("auth", "courier"):
                 found += self.keys(f"{each.name}.", value[0])
             elif dataclasses.is_dataclass(value):

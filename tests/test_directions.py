@@ -45,7 +45,7 @@ ROOMS = {
     "tls": set[str](),
     "http": set[str](),
     "plugins": {"site"},
-    "configuration": {"mail", "plugins", "network"},
+    "configuration": {"mail", "plugins", "network", "imap.capabilities"},
 }
 #: Rooms that know of a library or two, and of nothing else outside the standard library.
 LIBRARIES = {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -16,6 +17,7 @@ from mailfw.accounts.records import replace_line
 from mailfw.accounts.textfile import WatchedFile, rewrite
 from mailfw.interfaces import IQuotas
 from mailfw.mail.quota import QuotaLimits
+from mailfw.optional import ISettableQuotas
 from mailfw.site import Site
 
 log = Logger()
@@ -26,17 +28,18 @@ HEADING = "# What accounts may keep; `mailfw user quota` edits this file.\n"
 _FIELD = re.compile(r"(octets|messages)=([0-9]{1,18})", re.ASCII)
 
 
-@implementer(IQuotas)
+@implementer(IQuotas, ISettableQuotas)
 class QuotaFile:
     """
     The limits of a text file, read again when it changes, and `default` for whatever a line leaves out.
 
-    The methods that edit it block, and need no reactor: they are for the console command.
+    `look`, `set_limits` and `own` block, and need no reactor: they are for the console command.
     """
 
     def __init__(self, path: Path, default: QuotaLimits, reactor: Any, domain: str = "") -> None:
         self._path = path
         self._default = default
+        self._reactor = reactor
         self._domain = domain
         self._file = WatchedFile(path, self._read, reactor)
 
@@ -60,6 +63,11 @@ class QuotaFile:
     async def limits(self, account: str) -> QuotaLimits:
         """Return an account's limits, as they were a second ago at most."""
         return (await self._file.current()).get(account, self._default)
+
+    async def change_limits(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account limits of its own, on stable storage."""
+        pool = self._reactor.getThreadPool()
+        await deferToThreadPool(self._reactor, pool, self.set_limits, account, limits.octets, limits.messages)
 
     # ------------------------------------------------------------ for the console command
 

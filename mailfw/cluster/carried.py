@@ -125,6 +125,11 @@ async def carry(asking: Any, content: Content, drafts: list[HeldContent]) -> Car
         return Behind(content.prefix, held.number, content.start)
     if content.size <= PIECE:
         return Inline(await read_whole(content, 0, content.size) if content.size else b"")
+    return await hold(asking, content, drafts)
+
+
+async def hold(asking: Any, content: Content, drafts: list[HeldContent]) -> Held:
+    """Have the keeper hold a content, however small, in a draft that is added to `drafts`."""
     draft = await open_held(asking, content.size)
     drafts.append(draft)
     for offset in range(0, content.size, PIECE):

@@ -18,6 +18,8 @@ from mailfw.sasl.logins import Attempts
 
 #: Connections to services by clients.
 Connections = Counter[tuple[str, str]]
+#: What is not a service: sessions of accounts, which are connections counted once more.
+_ACCOUNTS = "accounts"
 #: Connections that a worker may always have more than others.
 _SLACK = 2
 #: Sends news to the keeper.
@@ -119,14 +121,16 @@ class Counters:
         return self._services[service]
 
     def _changed(self, service: str, client: str, by: int) -> None:
-        self.own += by
         self._tell("connections", service, client, by)
+        if service == _ACCOUNTS:
+            return
+        self.own += by
         if by > 0:
             self.arrived()
 
     def has_more_than_others(self, others: int) -> bool:
         """Whether there are clearly more connections here than with the average of so many other workers."""
-        elsewhere = sum(each.total for each in self._services.values())
+        elsewhere = sum(each.total for service, each in self._services.items() if service != _ACCOUNTS)
         return others > 0 and self.own > elsewhere / others * 1.1 + _SLACK
 
     def hear_connections(self, service: str, client: str, by: int) -> None:
@@ -186,5 +190,6 @@ class Register:
         totals: Counter[str] = Counter()
         for _, counted in self._members.values():
             for (service, _), count in counted.items():
-                totals[service] += count
+                if service != _ACCOUNTS:
+                    totals[service] += count
         return dict(totals)

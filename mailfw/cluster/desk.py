@@ -6,18 +6,18 @@ All that a worker has open here ends with its connection: drafts, messages, list
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import classImplements
 
 from mailfw.cluster.carried import PIECE, Behind, Carried, Held, Inline, Opened
-from mailfw.cluster.codec import Malformed
+from mailfw.cluster.holdings import Holdings, close_quietly
 from mailfw.interfaces import IContent, IDraft, IMailStore
+from mailfw.mail.annotation import AnnotationEdits, Annotations
 from mailfw.mail.content import Content, Octets, Prefixed
 from mailfw.mail.mailbox import (
     Altered,
@@ -28,16 +28,24 @@ from mailfw.mail.mailbox import (
     MailboxEdit,
     MailboxInfo,
     NewMessage,
+    Replaced,
     Row,
     Snapshot,
     Want,
 )
 from mailfw.mail.personal import Mark
-from mailfw.mail.quota import Quota
+from mailfw.mail.quota import Quota, QuotaLimits
 from mailfw.mail.rights import AccessList, Rights
 from mailfw.mail.sought import SearchAnswer, read_condition
 from mailfw.mail.summary import Summary
-from mailfw.optional import IManyContents, ISearchedMail, ISharedMail
+from mailfw.optional import (
+    IAnnotatedMail,
+    IManyContents,
+    IReplacingMail,
+    ISearchedMail,
+    ISettableQuota,
+    ISharedMail,
+)
 
 log = Logger()
 
@@ -65,77 +73,6 @@ class RowBatch:
 
     rows: list[Row]
     number: int
-
-
-class Holding:
-    """Something that is open here: closed once it was let go and nobody works with it any more."""
-
-    __slots__ = ("_close", "_is_let_go", "_thing", "_users")
-
-    def __init__(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> None:
-        self._thing = thing
-        self._close = close
-        self._users = 0
-        self._is_let_go = False
-
-    def __enter__(self) -> Any:
-        self._users += 1
-        return self._thing
-
-    def __exit__(self, *error: object) -> None:
-        self._users -= 1
-        self._close_if_over()
-
-    def let_go(self) -> None:
-        """Close it, now or when whoever works with it has done so."""
-        self._is_let_go = True
-        self._close_if_over()
-
-    def _close_if_over(self) -> None:
-        if self._is_let_go and not self._users:
-            Deferred.fromCoroutine(_close(self._close))
-
-
-class Holdings:
-    """What one worker has open here, by number."""
-
-    def __init__(self) -> None:
-        self._last = 0
-        self._held: dict[int, Holding] = {}
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def add(self, thing: Any, close: Callable[[], Awaitable[Any]]) -> int:
-        """Keep something, and return its number."""
-        self._last += 1
-        self._held[self._last] = Holding(thing, close)
-        return self._last
-
-    def use(self, number: int) -> Holding:
-        """Return what has a number, to be worked with in its context.  Raises `Malformed`."""
-        try:
-            return self._held[number]
-        except KeyError:
-            raise Malformed(f"there is nothing with the number {number}")
-
-    def let_go(self, number: int) -> None:
-        """Close it; nothing happens where it is closed."""
-        holding = self._held.pop(number, None)
-        if holding is not None:
-            holding.let_go()
-
-    def clear(self) -> None:
-        """Close everything."""
-        for number in list(self._held):
-            self.let_go(number)
-
-
-async def _close(close: Callable[[], Awaitable[Any]]) -> None:
-    try:
-        await close()
-    except Exception:
-        log.failure("What a worker had open could not be closed")
 
 
 class StoreDesk:
@@ -314,7 +251,7 @@ class StoreDesk:
                 found.append((uid, await self._opened(content)))
             except BaseException:
                 for _, unread in batch[place + 1 :]:
-                    await _close(unread.close)
+                    await close_quietly(unread.close)
                 raise
         return sum(content.size for _, content in batch)
 
@@ -355,6 +292,34 @@ class StoreDesk:
     async def expunge(self, account: str, mailbox: str, uids: Sequence[int] | None) -> Expunged:
         """Remove what has \\Deleted."""
         return await self._store.expunge(account, mailbox, uids)
+
+    async def replace(self, account: str, mailbox: str, uid: int, to: str, message: NewParcel) -> Replaced:
+        """Add a message in place of another."""
+        with ExitStack() as used:
+            [new] = self._messages([message], used)
+            return await IReplacingMail(self._store).replace(account, mailbox, uid, to, new)
+
+    async def set_quota(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account other limits."""
+        await ISettableQuota(self._store).set_quota(account, limits)
+
+    # ------------------------------------------------------------ annotations
+
+    async def annotations(self, account: str, mailbox: str | None, user: str | None) -> Annotations:
+        """Return what a user may see of a mailbox, or of the account."""
+        return await IAnnotatedMail(self._store).annotations(account, mailbox, user)
+
+    async def all_annotations(self, account: str, user: str | None) -> Mapping[str, Annotations]:
+        """Return the same of all mailboxes."""
+        return await IAnnotatedMail(self._store).all_annotations(account, user)
+
+    async def annotate(self, account: str, mailbox: str | None, edits: AnnotationEdits, user: str | None) -> None:
+        """Give entries other values, or remove them."""
+        await IAnnotatedMail(self._store).annotate(account, mailbox, edits, user)
+
+    async def annotators(self, account: str, mailbox: str) -> frozenset[str]:
+        """Return who else has private entries."""
+        return await IAnnotatedMail(self._store).annotators(account, mailbox)
 
     # ------------------------------------------------------------ others' mailboxes
 

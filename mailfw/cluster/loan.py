@@ -11,12 +11,12 @@ from zope.interface import alsoProvides
 from mailfw import __version__
 from mailfw.cluster.carried import HeldContent, carry
 from mailfw.cluster.desk import NewParcel, StoreDesk
-from mailfw.cluster.remote_shares import RemoteShares
+from mailfw.cluster.offers import lend, offers_of
 from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.interfaces import IContent, IDraft, IMailStore
 from mailfw.mail.failure import StoreRefusal
 from mailfw.mail.mailbox import Appended, NewMessage
-from mailfw.optional import INumberedMail, ISharedMail
+from mailfw.optional import INumberedMail
 
 
 class LendingDesk(StoreDesk):
@@ -47,7 +47,8 @@ class LendingDesk(StoreDesk):
         """Return what the store offers besides `IMailStore`.  Raises `StoreRefusal` for one of another version."""
         if version != __version__:
             raise StoreRefusal(f"the server is mailfw {__version__}, this is {version}: start the server again")
-        return [each.__name__ for each in (INumberedMail, ISharedMail) if each.providedBy(self._store)]
+        numbered = [INumberedMail.__name__] if INumberedMail.providedBy(self._store) else []
+        return numbered + offers_of(self._store)
 
     async def hold(self, account: str) -> None:
         """Have no mail delivered to an account until the borrower leaves."""
@@ -84,8 +85,7 @@ class BorrowedStore(RemoteStore):
         offered = await self._asking.call("hello", __version__)
         if INumberedMail.__name__ in offered:
             alsoProvides(self, INumberedMail)
-        if ISharedMail.__name__ in offered:
-            RemoteShares(self._asking).lend(self)
+        lend(self._asking, self, offered)
 
     async def hold(self, account: str) -> None:
         """Have no mail delivered to an account until it is released, or the connection ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from mailfw.mail.mailbox import Altered, FlagChange, Flags, MailboxInfo, Snapshot
 from mailfw.mail.personal import Mark
@@ -19,12 +19,6 @@ class RemoteShares:
 
     def __init__(self, asking: Any) -> None:
         self._asking = asking
-
-    def lend(self, store: Any) -> None:
-        """Let a store provide the interface by this part of it."""
-        for name in ISharedMail:
-            setattr(store, name, getattr(self, name))
-        alsoProvides(store, ISharedMail)
 
     async def access(self, account: str, mailbox: str) -> AccessList:
         """Return who else may do what."""

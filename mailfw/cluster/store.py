@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from mailfw.cluster.carried import HeldContent, Opened, carry, content_of
+from mailfw.cluster.carried import PIECE, HeldContent, Opened, carry, content_of, hold
 from mailfw.cluster.desk import NewParcel, RowBatch
 from mailfw.interfaces import IContent, IMailStore
 from mailfw.mail.mailbox import (
@@ -31,6 +31,8 @@ from mailfw.optional import IManyContents, ISearchedMail
 
 #: Messages that are asked for at once where many are to be opened.
 _AT_ONCE = 64
+#: Octets of small messages that travel with one call; of a call with more the rest goes before it.
+TOGETHER = 32 * 1024 * 1024
 
 
 class Watches:
@@ -166,16 +168,12 @@ class RemoteStore:
         """Add messages, all or none."""
         drafts: list[HeldContent] = []
         try:
-            parcels = [
-                NewParcel(
-                    await carry(self._asking, IContent(new.content), drafts),
-                    new.flags,
-                    new.received,
-                    new.token,
-                    new.summary,
-                )
-                for new in messages
-            ]
+            parcels, octets = list[NewParcel](), 0
+            for new in messages:
+                content = IContent(new.content)
+                octets += min(content.size, PIECE)
+                carried = await (carry if octets <= TOGETHER else hold)(self._asking, content, drafts)
+                parcels.append(NewParcel(carried, new.flags, new.received, new.token, new.summary))
             appended: list[Appended] = await self._asking.call("append", account, mailbox, parcels)
             return appended
         finally:

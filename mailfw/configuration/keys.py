@@ -196,6 +196,49 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class POP3:
+    """What POP3 tells clients of the site's rules."""
+
+    expire: int = _key("Days that mail may stay; 0: what was retrieved goes at QUIT; -1: for ever.", -1)
+    login_delay: int = _key("Seconds between two logins of one account; 0: any time.", 0)
+    language: Literal["en", "de", "ko"] = _key("The language of a client that leaves the choice to the site.", "en")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IMAP:
+    """What clients that read mail by IMAP are offered, and may ask for."""
+
+    without: tuple[str, ...] = _key("Capabilities that no client is offered, as CAPABILITY names them.", ())
+    line: int = _key("Octets in one line of a command.", 64 * 1024)
+    command: int = _key("Octets in a whole command, without a message that it brings.", 1024 * 1024)
+    search_time: float = _key("Seconds that the server works for one search.", 60.0)
+    sessions: int = _key("Sessions of one account at one time; 0: any number.", 100)
+    jmap_url: str = _key("Where the same mail is to be had by JMAP (RFC 9698); empty: nowhere.", "")
+    quota_setters: tuple[str, ...] = _key("Accounts that may set anybody's quota by SETQUOTA (RFC 9208).", ())
+    admin: str = _key("A URI at which the administrator can be reached, for clients to show (RFC 5464).", "")
+    comment: str = _key("What clients may show about the server (RFC 5464).", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IMAPClient:
+    """What holds for some IMAP clients in place of ``[imap]``; of tables that say the same, the last one counts."""
+
+    accounts: tuple[str, ...] = _key("Accounts or domains; none: all.", ())
+    networks: tuple[str, ...] = _key("Networks that they come from; none: all.", ())
+    programs: tuple[str, ...] = _key("What they call themselves by ID, * standing for anything; none: all.", ())
+    without: tuple[str, ...] = _key("Capabilities that these are not offered either.", ())
+    line: int | None = _key("As in [imap].", None)
+    command: int | None = _key("As in [imap].", None)
+    message: int | None = _key("Octets in a message that APPEND brings; for all others limits.message_size.", None)
+    search_time: float | None = _key("As in [imap].", None)
+    sessions: int | None = _key("As in [imap].", None)
+
+
+#: These enable what they see, and then ask for messages by number all the same: their users see an empty inbox.
+_WITHOUT_UIDONLY = IMAPClient(programs=("*outlook*", "*microsoft*"), without=("UIDONLY",))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
     """Whose word is taken for what; networks are addresses or CIDR."""
 
@@ -307,6 +350,9 @@ class Configuration:
         default_factory=lambda: tuple(Choice(plugin=name) for name in ("mailbox", "relay", "lmtp"))
     )
     limits: Limits = field(default_factory=Limits)
+    pop3: POP3 = field(default_factory=POP3)
+    imap: IMAP = field(default_factory=IMAP)
+    imap_client: tuple[IMAPClient, ...] = field(default_factory=lambda: (_WITHOUT_UIDONLY,))
     trust: Trust = field(default_factory=Trust)
     extensions: Extensions = field(default_factory=Extensions)
     queue: Queue = field(default_factory=Queue)

@@ -25,6 +25,7 @@ from mailfw.configuration.keys import (
     is_rate,
 )
 from mailfw.configuration.source import Place, Source, dotted
+from mailfw.imap.capabilities import CAPABILITIES
 from mailfw.mail.address import normalise_domain
 from mailfw.mail.destination import Destination, is_destination
 from mailfw.network import Networks
@@ -93,6 +94,7 @@ def _check(source: Source, configuration: Configuration) -> None:
             if type(amount) in (int, float) and (amount or each.name not in MAY_BE_NONE):
                 _check_amount(source, (table, each.name), amount)
     _check_bounds(source, configuration)
+    _check_imap(source, configuration)
     _check_rates(source, configuration.queue)
     _check_trust(source, configuration)
     _check_routes(source, configuration)
@@ -106,10 +108,37 @@ def _check_bounds(source: Source, configuration: Configuration) -> None:
         ("store", "retention"): configuration.store.retention,
         ("quota", "octets"): configuration.quota.octets,
         ("quota", "messages"): configuration.quota.messages,
+        ("pop3", "login_delay"): configuration.pop3.login_delay,
     }
     for place, amount in places.items():
         if not 0 <= amount < math.inf:
             raise source.refuse(place, f"{dotted(place)} must be 0 or more, and finite, not {amount}")
+    if configuration.pop3.expire < -1:
+        raise source.refuse(("pop3", "expire"), "pop3.expire must be a number of days, or -1 for ever")
+
+
+def _check_imap(source: Source, configuration: Configuration) -> None:
+    """Refuse limits that are none, what is no network, and capabilities that there are not."""
+    names = sorted(each.name.decode("ascii").upper() for each in CAPABILITIES)
+    tables: list[tuple[Place, Any]] = [(("imap",), configuration.imap)]
+    tables += [(("imap_client", n), each) for n, each in enumerate(configuration.imap_client)]
+    for place, table in tables:
+        for name in ("line", "command", "message", "search_time"):
+            amount = getattr(table, name, None)
+            if amount is not None:
+                _check_amount(source, (*place, name), amount)
+        for position, capability in enumerate(table.without):
+            if capability.upper() not in names:
+                raise source.refuse((*place, "without", position), unknown("capability", capability.upper(), names))
+        if (table.sessions or 0) < 0:
+            raise source.refuse((*place, "sessions"), f"{dotted((*place, 'sessions'))} must be 0 or more")
+    for n, client in enumerate(configuration.imap_client):
+        for position, network in enumerate(client.networks):
+            try:
+                Networks([network])
+            except ValueError:
+                at = ("imap_client", n, "networks", position)
+                raise source.refuse(at, f"imap_client.networks: {network!r} is neither an IP address nor a network")
 
 
 def _check_trust(source: Source, configuration: Configuration) -> None:

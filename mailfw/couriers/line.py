@@ -17,8 +17,8 @@ from mailfw.smtp.client.fitting import Peer, Unfit, fit
 from mailfw.smtp.client.responses import LINE_LIMIT, NotSMTP, deferred, outcome
 from mailfw.smtp.client.session import WIRE_FAULTS, Closing, Session, Unusable, describe
 from mailfw.smtp.client.transaction import Interrupted, NoChunking, Transaction
+from mailfw.wire.interruptions import Disconnected, Woken
 from mailfw.wire.running import Run
-from mailfw.wire.stream import Disconnected, Woken
 
 log = Logger()
 

@@ -37,12 +37,16 @@ class TextFinder:
             else:
                 octets = await content.read(piece.start, piece.size) if piece.size else b""
             text = piece.read(octets)
-            if piece.section is Section.BODY:
-                in_body |= _found_in(self._for_body, text)
-            in_text |= _found_in(self._for_text, text)
             await give_way()
+            if piece.section is Section.BODY:
+                await _find(self._for_body, text, in_body, give_way)
+            await _find(self._for_text, text, in_text, give_way)
         return header, frozenset(in_body), frozenset(in_text)
 
 
-def _found_in(wanted: frozenset[str], text: str) -> set[str]:
-    return {each for each in wanted if each in text}
+async def _find(wanted: frozenset[str], text: str, found: set[str], give_way: Callable[[], Awaitable[None]]) -> None:
+    """Add what is in a text; a search may look for very many."""
+    for each in wanted - found:
+        if each in text:
+            found.add(each)
+        await give_way()

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mailfw.optional import ISharingView
+from mailfw.imap.grammar_results import Algorithm
+from mailfw.optional import IAnnotatedMail, IReplacingMail, ISettableQuota, ISharingView
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-# Those that change what is said once a client has enabled them (RFC 5161).
+#: What commands enable that ask for modification sequences (RFC 7162 section 3.1).
 CONDSTORE = b"CONDSTORE"
 
 
@@ -46,8 +47,14 @@ def _plain(names: bytes, when: Callable[[Session, bytes], Sequence[bytes]], enab
     return [Capability(name, lambda session, name=name: when(session, name), enable) for name in names.split()]  # type: ignore[misc] # mypy cannot infer a lambda with a default
 
 
+def _with_condstore(session: Session, name: bytes) -> Sequence[bytes]:
+    # RFC 7162 section 3.2.2: who offers QRESYNC offers CONDSTORE.
+    return (name,) if session.account and session.offers(CONDSTORE) else ()
+
+
 def _starttls(session: Session) -> Sequence[bytes]:
-    offered = session.settings.tls is not None and not session.stream.is_secure and not session.account
+    stream = session.stream
+    offered = session.settings.tls is not None and not (stream.is_secure or stream.is_compressed or session.account)
     return (b"STARTTLS",) if offered else ()
 
 
@@ -61,6 +68,53 @@ def _login_disabled(session: Session) -> Sequence[bytes]:
     return () if session.account or session.logins.takes_passwords(session.stream) else (b"LOGINDISABLED",)
 
 
+def _compress(session: Session) -> Sequence[bytes]:
+    # RFC 4978 section 3: not where it is so already.
+    return (b"COMPRESS=DEFLATE",) if session.account and not session.stream.is_compressed else ()
+
+
+def _literals(session: Session) -> Sequence[bytes]:
+    # RFC 7888 section 5: one of the two, never both.
+    return (b"LITERAL-",) if b"LITERAL+" in session.allowance.without else ()
+
+
+def _replace(session: Session) -> Sequence[bytes]:
+    return (b"REPLACE",) if session.account and IReplacingMail.providedBy(session.store) else ()
+
+
+def _threads(session: Session) -> Sequence[bytes]:
+    return [b"THREAD=" + each.value for each in Algorithm] if session.account else ()
+
+
+def _with_sort(session: Session, name: bytes) -> Sequence[bytes]:
+    return () if b"SORT" in session.allowance.without else _logged_in(session, name)
+
+
+def _append_limit(session: Session) -> Sequence[bytes]:
+    return (b"APPENDLIMIT=%d" % session.allowance.append,) if session.account else ()
+
+
+def _jmap(session: Session) -> Sequence[bytes]:
+    return (b"JMAPACCESS",) if session.account and session.settings.jmap_url else ()
+
+
+def _annotated(session: Session, name: bytes) -> Sequence[bytes]:
+    return (name,) if session.account and IAnnotatedMail.providedBy(session.store) else ()
+
+
+def _quota_set(session: Session) -> Sequence[bytes]:
+    offered = session.account in session.settings.quota_setters and ISettableQuota.providedBy(session.store)
+    return (b"QUOTASET",) if offered else ()
+
+
+def _shared(session: Session, name: bytes) -> Sequence[bytes]:
+    return (name,) if session.account and ISharingView.providedBy(session.store) else ()
+
+
+def _quota(session: Session) -> Sequence[bytes]:
+    return (b"QUOTA", b"QUOTA=RES-STORAGE", b"QUOTA=RES-MESSAGE") if session.account else ()
+
+
 def _sharing(session: Session) -> Sequence[bytes]:
     # RFC 4314 section 2.2: which of the rights beyond the old ones there are.
     return (b"ACL", b"RIGHTS=texk") if session.account and ISharingView.providedBy(session.store) else ()
@@ -69,12 +123,32 @@ def _sharing(session: Session) -> Sequence[bytes]:
 #: A capability is named here once; its own commands name it too, in `mailfw.imap.verbs`.
 CAPABILITIES: tuple[Capability, ...] = (
     *_plain(b"IMAP4rev1 LITERAL+ ID IDLE ENABLE", _always),
+    *_plain(b"IMAP4rev2", _always, enable=True),
     *_plain(b"SASL-IR", _logged_out),
     Capability(b"STARTTLS", _starttls),
     Capability(b"AUTH", _mechanisms),
     Capability(b"LOGINDISABLED", _login_disabled),
     *_plain(b"NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE OBJECTID PREVIEW", _logged_in),
+    *_plain(b"INPROGRESS NOTIFY UNAUTHENTICATE", _logged_in),
+    *_plain(b"CONDSTORE UIDONLY", _logged_in, enable=True),
+    *_plain(b"QRESYNC", _with_condstore, enable=True),
+    Capability(b"COMPRESS=DEFLATE", _compress),
+    Capability(b"JMAPACCESS", _jmap),
+    Capability(b"LITERAL-", _literals),
+    *_plain(b"BINARY MULTIAPPEND CATENATE SAVEDATE", _logged_in),
+    *_plain(b"UTF8=ACCEPT", _logged_in, enable=True),
+    Capability(b"REPLACE", _replace),
+    Capability(b"APPENDLIMIT", _append_limit),
+    *_plain(b"LIST-EXTENDED LIST-STATUS STATUS=SIZE", _logged_in),
+    *_plain(b"ESEARCH SEARCHRES MULTISEARCH PARTIAL SORT SEARCH=FUZZY CONTEXT=SEARCH WITHIN", _logged_in),
+    *_plain(b"I18NLEVEL=1 UIDBATCHES", _logged_in),
+    *_plain(b"SORT=DISPLAY ESORT CONTEXT=SORT", _with_sort),
+    Capability(b"THREAD", _threads),
+    Capability(b"QUOTA", _quota),
+    Capability(b"QUOTASET", _quota_set),
+    *_plain(b"METADATA LIST-METADATA", _annotated),
     Capability(b"ACL", _sharing),
+    *_plain(b"LIST-MYRIGHTS", _shared),
 )
 
 _ENABLED_BY_NAME = {each.name.upper(): each for each in CAPABILITIES if each.can_be_enabled}
@@ -82,7 +156,7 @@ _ENABLED_BY_NAME = {each.name.upper(): each for each in CAPABILITIES if each.can
 
 def _offered(session: Session) -> Iterator[bytes]:
     for each in CAPABILITIES:
-        if each.name not in session.switched_off:
+        if each.name not in session.allowance.without:
             yield from each.words(session)
 
 
@@ -96,10 +170,12 @@ def capability_code(session: Session) -> bytes:
     return b"CAPABILITY " + capabilities(session)
 
 
-def enable(session: Session, name: bytes) -> bool:
-    """Enable a capability, named in upper case, where the session may; whether that is new."""
-    known = _ENABLED_BY_NAME.get(name)
-    if known is None or known.name in session.switched_off or not known.words(session) or name in session.enabled:
-        return False
-    session.enabled.add(name)
-    return True
+def enable(session: Session, name: bytes) -> bytes | None:
+    """Enable a capability, named in any case, where the session may; return its name where that is new."""
+    known = _ENABLED_BY_NAME.get(name.upper())
+    if known is None or known.name in session.allowance.without or not known.words(session):
+        return None
+    if name.upper() in session.enabled:
+        return None
+    session.enabled |= {name.upper()}
+    return known.name

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.cred.portal import Portal
 
 from mailfw.imap import responses
+from mailfw.imap.allowances import SessionCount
 from mailfw.imap.commands.authenticate import PREFIX
 from mailfw.imap.server import Session
 from mailfw.imap.settings import IMAPSettings
@@ -28,12 +29,14 @@ def imap_factory(
     clock: Any,
     limits: ConnectionLimits | None = None,
     attempts: Attempts | None = None,
+    sessions: SessionCount | None = None,
 ) -> SessionFactory:
     """
     Return a factory of IMAP sessions.
 
     The portal's avatars provide `IAccount`.  `open_draft` makes room for a message of about so many octets, for
-    APPEND; it may raise `NoSpace`.  `attempts` counts failed logins for all listeners.
+    APPEND; it may raise `NoSpace`.  `attempts` counts failed logins, and `sessions` those of
+    each account, for all listeners.
     """
     logins = Logins(
         portal,
@@ -44,8 +47,10 @@ def imap_factory(
         enabled=settings.mechanisms,
     )
 
+    counted = sessions or SessionCount()
+
     async def session(stream: Stream) -> None:
-        await Session(stream, settings, logins, open_draft).run()
+        await Session(stream, settings, logins, open_draft, counted).run()
 
     busy = responses.condition(b"BYE", "Too many connections; please come back later", b"UNAVAILABLE")
     return SessionFactory(session, clock, busy, limits)

@@ -1,13 +1,12 @@
-"""The commands of RFC 3501 section 9 and its extensions, all but FETCH and SEARCH: from octets to values."""
+"""The commands of RFC 3501 section 9 and its extensions, all but APPEND, FETCH and SEARCH: from octets to values."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mailfw.imap.lexer import BadSyntax, Cursor, Literal, SequenceSet
-from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags, Role
+from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
+from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags
 
 # tag     = 1*<any ASTRING-CHAR except "+">
 # command = tag SP (command-any / command-auth / command-nonauth / command-select) CRLF
@@ -23,8 +22,6 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]*=*")
 #: RFC 3501 sets no limit on keywords.  Stores keep them in every message's row.
 _KEYWORD_LIMIT = 100
 _FLAGS_LIMIT = 100
-#: Patterns of one LIST, and characters in each; RFC 3501 sets no limit, and no name is longer.
-_PATTERNS, _PATTERN_LIMIT = 100, 4000
 #: RFC 2971 section 3.3: at most 30 pairs, names of 30 octets, values of 1024.
 _ID_PAIRS, _ID_NAME, _ID_VALUE = 30, 30, 1024
 
@@ -39,45 +36,42 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
-    """What stands before the message in APPEND; `mailbox` is decoded but not yet a path."""
-
-    mailbox: str
-    flags: Flags
-    received: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Store:
-    """What STORE asks for; \\Recent is left out of `flags`, since nobody can set it."""
+    """
+    What STORE asks for; \\Recent is left out of `flags`, since nobody can set it.
+
+    Messages that changed after `unchanged_since` are to be left alone (RFC 7162 section 3.1.3).
+    """
 
     wanted: SequenceSet
     change: FlagChange
     flags: Flags
     silent: bool
+    unchanged_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class SetAccess:
-    """What SETACL asks for; `change` is ``+`` or ``-`` where rights are added or taken, else empty."""
+class Resync:
+    """
+    What a client knows of a mailbox that it opens again (RFC 7162 section 3.2.5).
+
+    `known` are its UIDs, None for all; `numbers` and `uids` belong together in their order, as far as it says so.
+    """
+
+    uid_validity: int
+    modseq: int
+    known: SequenceSet | None = None
+    numbers: SequenceSet | None = None
+    uids: SequenceSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """What SELECT and EXAMINE ask for; `mailbox` is decoded but not yet a path."""
 
     mailbox: str
-    identifier: str
-    change: str
-    rights: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListRequest:
-    """What LIST asks for: patterns with their reference before them, and options of RFC 5258 and RFC 6154."""
-
-    reference: str
-    patterns: tuple[str, ...]
-    only_subscribed: bool = False
-    only_special_use: bool = False
-    show_subscribed: bool = False
-    #: Whether patterns are Unicode, and not in modified UTF-7.
-    is_unicode: bool = False
+    condstore: bool = False
+    resync: Resync | None = None
 
 
 # ---------------------------------------------------------------- lines
@@ -132,6 +126,7 @@ def mechanism(cursor: Cursor) -> tuple[str, bytes | None]:
     if cursor.at_end():
         return name, None
     cursor.space()
+    cursor.needs(b"SASL-IR")
     initial = cursor.match(_BASE64)
     cursor.expect_end()
     assert initial is not None  # the pattern matches nothing at least
@@ -144,155 +139,6 @@ def mailbox(cursor: Cursor) -> str:
     name = cursor.mailbox()
     cursor.expect_end()
     return name
-
-
-def two_mailboxes(cursor: Cursor) -> tuple[str, str]:
-    """``rename = "RENAME" SP mailbox SP mailbox``."""
-    cursor.space()
-    first = cursor.mailbox()
-    return first, mailbox(cursor)
-
-
-def mailbox_and_identifier(cursor: Cursor) -> tuple[str, str]:
-    """``deleteacl = "DELETEACL" SP mailbox SP identifier`` (RFC 4314 section 4), and the same for LISTRIGHTS."""
-    cursor.space()
-    name = cursor.mailbox()
-    cursor.space()
-    identifier = _text(cursor.astring())
-    cursor.expect_end()
-    return name, identifier
-
-
-def set_access(cursor: Cursor) -> SetAccess:
-    """``setacl = "SETACL" SP mailbox SP identifier SP mod-rights`` (RFC 4314 section 4)."""
-    cursor.space()
-    name = cursor.mailbox()
-    cursor.space()
-    identifier = _text(cursor.astring())
-    cursor.space()
-    rights = _text(cursor.astring())
-    cursor.expect_end()
-    change = rights[:1] if rights[:1] in ("+", "-") else ""
-    return SetAccess(name, identifier, change, rights[len(change) :])
-
-
-def _text(octets: bytes) -> str:
-    try:
-        return octets.decode("utf-8")
-    except UnicodeDecodeError:
-        raise BadSyntax("Expected UTF-8")
-
-
-def create(cursor: Cursor) -> tuple[str, Role | None]:
-    """``create = "CREATE" SP mailbox [SP "(USE (" use-attr "))"]`` (RFC 6154 section 6)."""
-    cursor.space()
-    name = cursor.mailbox()
-    role = None
-    if not cursor.at_end():
-        cursor.space()
-        cursor.expect(b"(USE (")
-        cursor.expect(b"\\")
-        role = _role(b"\\" + cursor.atom())
-        cursor.expect(b"))")
-        cursor.expect_end()
-    return name, role
-
-
-def _role(attribute: bytes) -> Role:
-    for role in Role:
-        if role.value.lower().encode("ascii") == attribute.lower():
-            return role
-    raise UseRefused("No mailbox can be made for that use")
-
-
-class UseRefused(Exception):
-    """CREATE asked for a use we do not know: NO [USEATTR]."""
-
-
-def list_request(cursor: Cursor) -> ListRequest:
-    """
-    ``list = "LIST" SP mailbox SP list-mailbox``.
-
-    Clients send the options of RFC 5258 to servers that advertise SPECIAL-USE alone; those which that needs
-    are understood.
-    """
-    cursor.space()
-    chosen = _options(cursor) if cursor.peek() == ord("(") else set()
-    if chosen:
-        cursor.space()
-    reference = cursor.mailbox()
-    cursor.space()
-    patterns = _patterns(cursor)
-    shown: set[bytes] = set()
-    if not cursor.at_end():
-        cursor.space()
-        cursor.expect(b"RETURN ")
-        shown = _options(cursor)
-    cursor.expect_end()
-    if len(patterns) > _PATTERNS or any(len(reference) + len(pattern) > _PATTERN_LIMIT for pattern in patterns):
-        raise BadSyntax("More to look for than LIST takes")
-    if not chosen <= {b"SUBSCRIBED", b"SPECIAL-USE", b"REMOTE", b""}:
-        raise BadSyntax("An option LIST does not have")
-    if not shown <= {b"SUBSCRIBED", b"CHILDREN", b"SPECIAL-USE", b""}:
-        raise BadSyntax("A return option LIST does not have")
-    subscribed = b"SUBSCRIBED" in chosen
-    return ListRequest(
-        reference, patterns, subscribed, b"SPECIAL-USE" in chosen, subscribed or b"SUBSCRIBED" in shown, cursor.utf8
-    )
-
-
-def _options(cursor: Cursor) -> set[bytes]:
-    """Read a list of options in parentheses; the empty option stands for having been there."""
-    options = {b""}
-    cursor.expect(b"(")
-    while not cursor.take(b")"):
-        if len(options) > 1:
-            cursor.space()
-        options.add(cursor.atom().upper())
-    return options
-
-
-def _patterns(cursor: Cursor) -> tuple[str, ...]:
-    if not cursor.take(b"("):
-        return (cursor.list_mailbox(),)
-    patterns = [cursor.list_mailbox()]
-    while not cursor.take(b")"):
-        cursor.space()
-        patterns.append(cursor.list_mailbox())
-    return tuple(patterns)
-
-
-def lsub_request(cursor: Cursor) -> ListRequest:
-    """``lsub = "LSUB" SP mailbox SP list-mailbox``."""
-    cursor.space()
-    reference = cursor.mailbox()
-    cursor.space()
-    pattern = cursor.list_mailbox()
-    cursor.expect_end()
-    if len(reference) + len(pattern) > _PATTERN_LIMIT:
-        raise BadSyntax("More to look for than LSUB takes")
-    return ListRequest(reference, (pattern,), is_unicode=cursor.utf8)
-
-
-#: ``status-att``
-STATUS_ITEMS = frozenset({b"MESSAGES", b"RECENT", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN", b"MAILBOXID"})
-
-
-def status(cursor: Cursor) -> tuple[str, list[bytes]]:
-    """``status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"``; an item asked for twice counts once."""
-    cursor.space()
-    name = cursor.mailbox()
-    cursor.space()
-    cursor.expect(b"(")
-    items: list[bytes] = []
-    while not items or not cursor.take(b")"):
-        if items:
-            cursor.space()
-        items.append(cursor.atom().upper())
-    cursor.expect_end()
-    if not STATUS_ITEMS.issuperset(items):
-        raise BadSyntax("An item STATUS does not have")
-    return name, list(dict.fromkeys(items))
 
 
 def identification(cursor: Cursor) -> dict[str, str]:
@@ -331,41 +177,78 @@ def capabilities(cursor: Cursor) -> list[bytes]:
 # ---------------------------------------------------------------- messages
 
 
-def append(cursor: Cursor) -> Append:
-    """``append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal``, up to the literal."""
-    cursor.space()
-    name = cursor.mailbox()
-    flags: list[str] = []
-    received = None
-    cursor.space()
-    if cursor.peek() == ord("("):
-        flags = cursor.flag_list()
-        cursor.space()
-    if cursor.peek() == ord('"'):
-        received = cursor.date_time()
-        cursor.space()
-    cursor.expect_end()
-    return Append(name, permanent_flags(flags), received)
-
-
-def is_message_next(pieces: Sequence[bytes | Literal], at: int) -> bool:
-    """Whether the literal announced behind these pieces of an APPEND is the message itself."""
-    try:
-        append(Cursor(pieces, at))
-    except BadSyntax:
-        return False
-    return True
-
-
 # store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) SP (flag-list / (flag *(SP flag)))
 _STORE_ITEM = re.compile(rb"([+-]?FLAGS)(\.SILENT)?(?= )", re.IGNORECASE)
 
 
+def select(cursor: Cursor) -> Select:
+    """
+    ``select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]`` (RFC 4466 section 2.1).
+
+    The parameters are those of RFC 7162: ``"CONDSTORE" / "QRESYNC" SP "(" uidvalidity SP mod-sequence-value
+    [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")"``.
+    """
+    cursor.space()
+    name = cursor.mailbox()
+    condstore, resync = False, None
+    if not cursor.at_end():
+        cursor.space()
+        cursor.expect(b"(")
+        while True:
+            if not condstore and cursor.take(b"CONDSTORE"):
+                cursor.needs(b"CONDSTORE")
+                condstore = True
+            elif resync is None and cursor.take(b"QRESYNC ("):
+                cursor.needs(b"QRESYNC")
+                resync = _resync(cursor)
+            else:
+                raise BadSyntax("SELECT takes CONDSTORE and QRESYNC, once each")
+            if cursor.take(b")"):
+                break
+            cursor.space()
+        cursor.expect_end()
+    return Select(name, condstore, resync)
+
+
+def _resync(cursor: Cursor) -> Resync:
+    uid_validity = cursor.nz_number()
+    cursor.space()
+    modseq = cursor.number64()
+    known = numbers = uids = None
+    if not cursor.take(b")"):
+        cursor.space()
+        if cursor.peek() != ord("("):
+            known = _no_star(cursor)
+            if cursor.take(b")"):
+                return Resync(uid_validity, modseq, known)
+            cursor.space()
+        cursor.expect(b"(")
+        numbers = _no_star(cursor)
+        cursor.space()
+        uids = _no_star(cursor)
+        cursor.expect(b"))")
+    return Resync(uid_validity, modseq, known, numbers, uids)
+
+
+def _no_star(cursor: Cursor) -> SequenceSet:
+    """``sequence-set``, of which RFC 7162 section 7 says that ``*`` is not allowed."""
+    found = cursor.sequence_set()
+    if found.is_saved or any(end is None for ends in found.ranges for end in ends):
+        raise BadSyntax("Nothing but numbers can stand here")
+    return found
+
+
 def store(cursor: Cursor) -> Store:
-    """``store = "STORE" SP sequence-set SP store-att-flags``."""
+    """``store = "STORE" SP sequence-set [SP "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")"] SP store-att-flags``."""
     cursor.space()
     wanted = cursor.sequence_set()
     cursor.space()
+    unchanged_since = None
+    if cursor.take(b"(UNCHANGEDSINCE "):
+        cursor.needs(b"CONDSTORE")
+        unchanged_since = cursor.number64()
+        cursor.expect(b")")
+        cursor.space()
     item = cursor.match(_STORE_ITEM)
     if item is None:
         raise BadSyntax("STORE changes FLAGS, +FLAGS or -FLAGS")
@@ -373,7 +256,7 @@ def store(cursor: Cursor) -> Store:
     flags = cursor.flag_list() if cursor.peek() == ord("(") else cursor.flags()
     cursor.expect_end()
     change = FlagChange(item[1].upper().decode("ascii"))
-    return Store(wanted, change, permanent_flags(flags), item[2] is not None)
+    return Store(wanted, change, permanent_flags(flags), item[2] is not None, unchanged_since)
 
 
 def permanent_flags(flags: list[str]) -> Flags:

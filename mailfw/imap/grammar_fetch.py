@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mailfw.imap import responses
+from mailfw.imap.grammar_results import Page, partial
 from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
 
 # The names of fetch-att, without what BODY may have behind it
@@ -22,6 +24,11 @@ _PARTIAL = re.compile(rb"<([0-9]{1,10})\.([0-9]{1,10})>")
 
 #: RFC 3501 sets no limit; each may make us send a whole message.
 _ITEMS = 100
+#: What is read but once, in octets: a longer list of items is nobody's habit.
+_SHORT = 500
+_NONE = SequenceSet(())
+#: More than any message has.
+_EVERYTHING = 2**63
 #: Deeper than `mailfw.mail.mime` ever looks.
 _DEPTH = 200
 
@@ -39,6 +46,8 @@ class Item(enum.Enum):
     PREVIEW = b"PREVIEW"
     EMAIL_ID = b"EMAILID"
     THREAD_ID = b"THREADID"
+    SAVED_DATE = b"SAVEDATE"
+    MODSEQ = b"MODSEQ"
 
 
 class Text(enum.Enum):
@@ -50,6 +59,9 @@ class Text(enum.Enum):
     FIELDS_NOT = b"HEADER.FIELDS.NOT"
     TEXT = b"TEXT"
     MIME = b"MIME"
+    #: RFC 3516: a part without its content transfer encoding, and how many octets that are.
+    DECODED = b"BINARY"
+    DECODED_SIZE = b"BINARY.SIZE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +83,27 @@ class Section:
     @property
     def needs_parts(self) -> bool:
         """Whether the table of parts says where it is; only a whole message needs none."""
-        return bool(self.numbers) or self.text is not Text.ALL
+        return bool(self.numbers) or self.text not in _WHOLE
+
+
+#: What is the whole message where no part is named: RFC 3516 section 4.2 has nothing to decode there.
+_WHOLE = frozenset({Text.ALL, Text.DECODED, Text.DECODED_SIZE})
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What FETCH asks for, in order."""
+    """
+    What FETCH asks for, in order.
+
+    Only messages that changed after `changed_since` are wanted, and with `vanished` which others are gone
+    (RFC 7162 sections 3.1.4 and 3.2.6); of these messages, those of one `page` (RFC 9394 section 3.2).
+    """
 
     wanted: SequenceSet
     items: tuple[Item | Section, ...]
+    changed_since: int | None = None
+    vanished: bool = False
+    page: Page | None = None
 
 
 _FAST = (Item.FLAGS, Item.DATE, Item.SIZE)
@@ -89,6 +113,14 @@ _MACROS: dict[bytes, tuple[Item, ...]] = {
     b"FULL": (*_FAST, Item.ENVELOPE, Item.BODY),
 }
 _ITEM_NAMES: dict[bytes, Item] = {item.value: item for item in Item}
+#: What of them extensions bring.
+_CAPABILITIES = {
+    b"PREVIEW": b"PREVIEW",
+    b"EMAILID": b"OBJECTID",
+    b"THREADID": b"OBJECTID",
+    b"SAVEDATE": b"SAVEDATE",
+    b"MODSEQ": b"CONDSTORE",
+}
 _ALIASES: dict[bytes, Section] = {
     b"RFC822": Section(b"RFC822"),
     b"RFC822.HEADER": Section(b"RFC822.HEADER", Text.HEADER, peek=True),
@@ -97,23 +129,68 @@ _ALIASES: dict[bytes, Section] = {
 
 
 def fetch(cursor: Cursor) -> FetchRequest:
-    """Read ``SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")``."""
+    """
+    Read what follows FETCH: what to fetch of which messages, and modifiers (RFC 4466 section 2.4).
+
+    ``SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")")
+    [SP "(" fetch-modifier *(SP fetch-modifier) ")"]``.
+    """
     cursor.space()
     wanted = cursor.sequence_set()
     cursor.space()
-    items: list[Item | Section] = []
+    rest = cursor.rest()
+    read = _read(cursor) if rest is None or len(rest) > _SHORT else _read_again(rest, cursor.without)
+    return FetchRequest(wanted, read.items, read.changed_since, read.vanished, read.page)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_again(rest: bytes, without: frozenset[bytes]) -> FetchRequest:
+    """Do what `_read` does; clients ask the same of one message after the other."""
+    return _read(Cursor((rest,), without=without))
+
+
+def _read(cursor: Cursor) -> FetchRequest:
+    """Read what follows the set, which is left empty."""
     if cursor.take(b"("):
-        items.append(_item(cursor, _name(cursor)))
-        while not cursor.take(b")"):
-            cursor.space()
-            items.append(_item(cursor, _name(cursor)))
-            if len(items) > _ITEMS:
-                raise BadSyntax("Too many things to fetch at once")
+        request = FetchRequest(_NONE, items(cursor))
     else:
         name = _name(cursor)
-        items.extend(_MACROS[name] if name in _MACROS else (_item(cursor, name),))
+        request = FetchRequest(_NONE, _MACROS[name] if name in _MACROS else (_item(cursor, name),))
+    return request if cursor.at_end() else _modified(cursor, request)
+
+
+def items(cursor: Cursor) -> tuple[Item | Section, ...]:
+    """``"(" fetch-att *(SP fetch-att) ")"``, of which the first parenthesis is taken."""
+    found = [_item(cursor, _name(cursor))]
+    while not cursor.take(b")"):
+        cursor.space()
+        found.append(_item(cursor, _name(cursor)))
+        if len(found) > _ITEMS:
+            raise BadSyntax("Too many things to fetch at once")
+    return tuple(found)
+
+
+def _modified(cursor: Cursor, request: FetchRequest) -> FetchRequest:
+    """Read the modifiers: ``"CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range``."""
+    cursor.space()
+    cursor.expect(b"(")
+    while True:
+        if request.changed_since is None and cursor.take(b"CHANGEDSINCE "):
+            cursor.needs(b"CONDSTORE")
+            request = replace(request, changed_since=cursor.number64())
+        elif not request.vanished and cursor.take(b"VANISHED"):
+            cursor.needs(b"QRESYNC")
+            request = replace(request, vanished=True)
+        elif request.page is None and cursor.take(b"PARTIAL "):
+            cursor.needs(b"PARTIAL")
+            request = replace(request, page=partial(cursor))
+        else:
+            raise BadSyntax("FETCH takes CHANGEDSINCE, VANISHED and PARTIAL, once each")
+        if cursor.take(b")"):
+            break
+        cursor.space()
     cursor.expect_end()
-    return FetchRequest(wanted, tuple(items))
+    return request
 
 
 def _name(cursor: Cursor) -> bytes:
@@ -126,8 +203,13 @@ def _name(cursor: Cursor) -> bytes:
 def _item(cursor: Cursor, name: bytes) -> Item | Section:
     if name in (b"BODY", b"BODY.PEEK") and cursor.take(b"["):
         return _section(cursor, name == b"BODY.PEEK")
+    if name in _DECODED and cursor.take(b"["):
+        cursor.needs(b"BINARY")
+        return _decoded(cursor, _DECODED[name], peek=name != b"BINARY")
     if name == Item.PREVIEW.value:
         cursor.match(_LAZY)  # RFC 8970 section 4.1: a preview is kept with its message, so nobody has to wait for it
+    if name in _CAPABILITIES:
+        cursor.needs(_CAPABILITIES[name])
     if name in _ITEM_NAMES:
         return _ITEM_NAMES[name]
     if name in _ALIASES:
@@ -149,6 +231,28 @@ def _section(cursor: Cursor, peek: bool) -> Section:
     return Section(
         _label(numbers, text, names, origin), text, numbers, frozenset(map(bytes.lower, names)), origin, length, peek
     )
+
+
+_DECODED = {b"BINARY": Text.DECODED, b"BINARY.PEEK": Text.DECODED, b"BINARY.SIZE": Text.DECODED_SIZE}
+
+
+def _decoded(cursor: Cursor, text: Text, peek: bool) -> Section:
+    """``section-binary = "[" [section-part] "]"`` (RFC 3516 section 7), of which the bracket is taken."""
+    numbers = _numbers(cursor)
+    cursor.expect(b"]")
+    origin, length = _partial(cursor) if text is Text.DECODED else (None, None)
+    spec = b".".join([b"%d" % number for number in numbers])
+    return Section(_labelled(text.value, spec, origin), text, numbers, frozenset(), origin, length, peek)
+
+
+def url_section(spec: bytes, origin: bytes | None, length: bytes | None) -> Section:
+    """Read what a URL has of a section, and its partial range (RFC 5092 section 11); the length may be missing."""
+    cursor = Cursor((spec + b"]",))
+    section = _section(cursor, peek=True)
+    cursor.expect_end()
+    if origin is None:
+        return section
+    return replace(section, origin=int(origin), length=int(length) if length else _EVERYTHING)
 
 
 def _numbers(cursor: Cursor) -> tuple[int, ...]:
@@ -197,4 +301,8 @@ def _label(numbers: tuple[int, ...], text: Text, names: tuple[bytes, ...], origi
     spec = b".".join([*(b"%d" % number for number in numbers), *((text.value,) if text.value else ())])
     if names:
         spec += b" (%b)" % b" ".join(map(responses.astring, names))
-    return b"BODY[%b]" % spec if origin is None else b"BODY[%b]<%d>" % (spec, origin)
+    return _labelled(b"BODY", spec, origin)
+
+
+def _labelled(name: bytes, spec: bytes, origin: int | None) -> bytes:
+    return b"%b[%b]" % (name, spec) if origin is None else b"%b[%b]<%d>" % (name, spec, origin)

@@ -52,21 +52,35 @@ _SPACE, _BRACE, _QUOTE, _OPEN, _CLOSE = b' {"()'
 
 
 class BadSyntax(Exception):
-    """The command does not follow the grammar; the text is for the BAD response."""
+    """The command does not follow the grammar; the text, and the response code if it has one, are for BAD."""
+
+    code: bytes | None = None
+
+
+class UIDRequired(BadSyntax):
+    """A message number from a client that has enabled UIDONLY (RFC 9586 section 3)."""
+
+    code = b"UIDREQUIRED"
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A literal of the command, without its ``{…}``."""
+    """A literal of the command, without its ``{…}``; `binary` is the literal8 of RFC 3516, which may have NUL in it."""
 
     octets: bytes
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SequenceSet:
-    """Message numbers or UIDs, as the client wrote them: ranges of two ends, None being ``*``."""
+    """
+    Message numbers or UIDs, as the client wrote them: ranges of two ends, None being ``*``.
 
-    ranges: tuple[tuple[int | None, int | None], ...]
+    `is_saved` stands for what a search has saved, ``$`` (RFC 5182), and has no ranges.
+    """
+
+    ranges: tuple[tuple[int | None, int | None], ...] = ()
+    is_saved: bool = False
 
 
 class Cursor:
@@ -76,11 +90,22 @@ class Cursor:
     At a literal, `peek` shows ``{``.
     """
 
-    __slots__ = ("_at", "_next", "_octets", "_pieces", "utf8")
+    __slots__ = ("_at", "_next", "_octets", "_pieces", "utf8", "without")
 
-    def __init__(self, pieces: Sequence[bytes | Literal], at: int = 0, utf8: bool = False) -> None:
-        """Stand at the beginning, or `at` octets into the first line; with `utf8` mailbox names come as UTF-8."""
+    def __init__(
+        self,
+        pieces: Sequence[bytes | Literal],
+        at: int = 0,
+        utf8: bool = False,
+        without: frozenset[bytes] = frozenset(),
+    ) -> None:
+        """
+        Stand at the beginning, or `at` octets into the first line.
+
+        With `utf8` mailbox names come as UTF-8.  What belongs to a capability in `without` is not understood.
+        """
         self.utf8 = utf8
+        self.without = without
         self._pieces = pieces
         first = pieces[0] if pieces else b""
         self._octets = first if isinstance(first, bytes) else b""
@@ -126,6 +151,19 @@ class Cursor:
         if not self.take(octets):
             raise BadSyntax(f"Expected {octets.decode('ascii', 'replace')}")
 
+    def needs(self, *capabilities: bytes) -> None:
+        """Refuse what was just taken, where all capabilities that bring it are switched off."""
+        if self.without and self.without.issuperset(capabilities):
+            raise BadSyntax(f"There is no {b' or '.join(capabilities).decode('ascii')} here")
+
+    def follows(self, *choices: bytes) -> bool:
+        """Whether one of these, given in upper case, comes next within the line."""
+        return any(self._octets[self._at : self._at + len(each)].upper() == each for each in choices)
+
+    def rest(self) -> bytes | None:
+        """Return what is left without taking it; None where a literal is among it."""
+        return None if self._next < len(self._pieces) else self._octets[self._at :]
+
     def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Take what a pattern matches here, within the line; None takes nothing."""
         found = pattern.match(self._octets, self._at)
@@ -154,14 +192,16 @@ class Cursor:
             octets = found[1]
             return _QUOTED_PAIR.sub(rb"\1", octets) if b"\\" in octets else octets
         if self._at == len(self._octets) and self._next < len(self._pieces):
-            return self._literal()
+            return self._literal(binary=False)
         if self.peek() == _QUOTE:
             raise BadSyntax('A quoted string that is not right: quote " and \\ with \\, and close it')
         raise BadSyntax("Expected a string")
 
-    def _literal(self) -> bytes:
+    def _literal(self, binary: bool) -> bytes:
         piece = self._pieces[self._next]
-        octets = piece.octets if isinstance(piece, Literal) else b""
+        octets, has_eight = (piece.octets, piece.binary) if isinstance(piece, Literal) else (b"", False)
+        if has_eight and not binary:
+            raise BadSyntax("A binary literal cannot stand here")
         self._next += 1
         self._octets, self._at = b"", 0
         if self._next < len(self._pieces):
@@ -169,13 +209,19 @@ class Cursor:
             if isinstance(following, bytes):
                 self._octets = following
                 self._next += 1
-        if b"\0" in octets:  # CHAR8 = %x01-ff
+        if b"\0" in octets and not has_eight:  # CHAR8 = %x01-ff
             raise BadSyntax("NUL in a literal")
         return octets
 
     def nstring(self) -> bytes | None:
         """Take ``nstring = string / nil``."""
         return None if self.take(b"NIL") else self.string()
+
+    def nstring8(self) -> bytes | None:
+        """Take ``nstring / literal8``."""
+        if self._at == len(self._octets) and self._next < len(self._pieces):
+            return self._literal(binary=True)
+        return self.nstring()
 
     def mailbox(self) -> str:
         """
@@ -218,8 +264,18 @@ class Cursor:
             raise BadSyntax("Zero is not allowed here")
         return number
 
+    def number64(self) -> int:
+        """Take a number of 63 bits: ``number64`` of RFC 9051 section 9."""
+        found = self.match(_NUMBER)
+        if found is None or len(found[0]) > 19 or int(found[0]) >= 2**63:
+            raise BadSyntax("Expected a number of 63 bits")
+        return int(found[0])
+
     def sequence_set(self) -> SequenceSet:
-        """Take ``sequence-set``."""
+        """Take ``sequence-set``, which may be ``$``."""
+        if self.take(b"$"):
+            self.needs(b"SEARCHRES")
+            return SequenceSet(is_saved=True)
         found = self.match(_SEQUENCE_SET)
         if found is None:
             raise BadSyntax("Expected a sequence set")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 import functools
 import re
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from mailfw.imap.grammar_search import (
+from mailfw.imap.keys import (
     And,
+    Fuzzy,
+    HasChanged,
     HasFlag,
     HasId,
     InBody,
@@ -20,10 +23,12 @@ from mailfw.imap.grammar_search import (
     IsLarger,
     IsRecent,
     IsSmaller,
+    IsYounger,
     Key,
     Not,
     Or,
     Received,
+    Saved,
     Sent,
     When,
 )
@@ -106,7 +111,7 @@ class Matcher:
 def depth_of(key: Key) -> Depth:
     """Return how deep one has to look for a key that contains no others."""
     match key:
-        case HasFlag() | IsRecent() | IsAmong() | InBody("") | InText(""):
+        case HasFlag() | IsRecent() | IsAmong() | HasChanged() | InBody("") | InText(""):
             return Depth.VIEW
         case InField(name, _):
             return Depth.FIELDS if name in LISTED_FIELDS else Depth.CONTENT
@@ -122,11 +127,12 @@ def compile_key(key: Key, view: View, told: Told) -> Matcher:
     Raises `BadSyntax` for a message number that is not there.
     """
     matcher = _compiled(key, view, told)
-    if not told.about(key):
+    told_of_it = told.about(key)
+    if told_of_it is None:
         return matcher
 
     def check(known: Known) -> bool | None:
-        answer = told.says(key, known.uid)
+        answer = told_of_it.says(known.uid)
         return matcher.check(known) if answer is None else answer
 
     return Matcher(check, matcher.depth)
@@ -140,6 +146,8 @@ def _compiled(key: Key, view: View, told: Told) -> Matcher:
             return _negation(_all([_negation(compile_key(each, view, told)) for each in (one, other)]))
         case Not(inner):
             return _negation(compile_key(inner, view, told))
+        case Fuzzy(inner):
+            return compile_key(inner, view, told)
     depth, check = depth_of(key), _leaf_check(key, view)
     if depth is Depth.VIEW:
         return Matcher(check, depth)
@@ -170,6 +178,13 @@ def _leaf_check(key: Key, view: View) -> Callable[[Known], bool]:
             return lambda known: _is_then(_row(known).received, when, day)
         case Sent(when, day):
             return lambda known: _is_then(_row(known).sent, when, day)
+        case Saved(when, day):
+            return lambda known: _is_then(_saved(_row(known)), when, day)
+        case HasChanged(modseq):
+            return lambda known: view.modseq_of(known.uid) >= modseq
+        case IsYounger(seconds, younger):
+            since = time.time() - seconds
+            return lambda known: (_row(known).received > since) is younger
     raise AssertionError(key)
 
 
@@ -211,10 +226,28 @@ def _flag_check(flag: str, view: View) -> Callable[[Known], bool]:
         flags = view.flags_of(known.uid)
         answer = known_sets.get(flags)
         if answer is None:
-            answer = known_sets[flags] = any(flag == each.lower() for each in flags)
+            answer = known_sets[flags] = _has(flags, flag)
         return answer
 
     return check
+
+
+def _has(flags: Flags, flag: str) -> bool:
+    return any(flag == each.lower() for each in flags)
+
+
+def about_flags(key: Key) -> Callable[[Flags], bool] | None:
+    """Return what a key says of a message's flags, None if it is about anything else."""
+    match key:
+        case HasFlag(flag):
+            return lambda flags: _has(flags, flag)
+        case Not(HasFlag(flag)):
+            return lambda flags: not _has(flags, flag)
+        case And(keys):
+            said = [about_flags(each) for each in keys]
+            checks = [each for each in said if each is not None]
+            return None if len(checks) < len(said) else lambda flags: all(check(flags) for check in checks)
+    return None
 
 
 def _set_check(key: IsAmong, view: View) -> Callable[[Known], bool]:
@@ -237,6 +270,10 @@ def _id(row: Row, of_thread: bool) -> str:
 def _row(known: Known) -> Row:
     assert known.row is not None
     return known.row
+
+
+def _saved(row: Row) -> int:
+    return row.received if row.saved is None else row.saved  # RFC 8514 section 4.3
 
 
 def _is_then(moment: int | None, when: When, day: int) -> bool:
@@ -263,7 +300,7 @@ def leaves(key: Key) -> Iterator[Key]:
         case Or(one, other):
             yield from leaves(one)
             yield from leaves(other)
-        case Not(inner):
+        case Not(inner) | Fuzzy(inner):
             yield from leaves(inner)
         case _:
             yield key

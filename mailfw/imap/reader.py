@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from mailfw.imap import grammar, responses
+from mailfw.imap.allowances import Allowance
 from mailfw.imap.farewell import Farewell
 from mailfw.imap.grammar import Announcement
-from mailfw.imap.lexer import BadSyntax, Literal
+from mailfw.imap.lexer import Literal
 from mailfw.imap.responses import Completion
 from mailfw.wire.stream import Stream
 
 #: Within a command the client is at work, and no user.
 _TIMEOUT_IN_COMMAND = 5 * 60
+#: The answer to a literal that should have waited for our consent (RFC 7888 section 5).
+UNASKED = responses.bad("A literal of that size may not be sent without our consent", b"TOOBIG")
 #: What each piece of a command counts besides its octets, so that a million empty literals have an end.
 _PIECE = 64
+
+#: Whether what follows these pieces of a command, of which the first begins at an offset, is a message.
+Stop = Callable[[Sequence[bytes | Literal], int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +30,38 @@ class Bounds:
     How much a client may send, in octets, and how long it may take between commands, in seconds.
 
     `line` is one line, `command` all of a command but the message of APPEND, and `discard` a literal that is
-    read though it was refused: RFC 7888 section 4 allows closing instead.
+    read though it was refused: RFC 7888 section 4 allows closing instead.  `unasked` is a literal that may come
+    without our consent.
     """
 
     line: int
     command: int
     discard: int
     timeout: float
+    unasked: int = 2**63
+
+
+# RFC 3501 sets no limits on lines.  Clients name thousands of UIDs in one; before login none needs more than
+# a name and a password or an initial response (RFC 4959), and nothing has to be waited for.
+BEFORE_LOGIN = Bounds(line=13 * 1024, command=13 * 1024, discard=64 * 1024, timeout=2 * 60)
+
+
+def after_login(allowance: Allowance) -> Bounds:
+    """Return what a client may send that has logged in."""
+    # RFC 3501 section 5.4: an autologout timer of at least 30 minutes.
+    bounds = Bounds(allowance.line, allowance.command, discard=2 * allowance.append, timeout=30 * 60)
+    if b"LITERAL+" not in allowance.without:
+        return bounds
+    # RFC 7888 section 5: what LITERAL- allows, which stands in for LITERAL+.
+    return replace(bounds, unasked=0 if b"LITERAL-" in allowance.without else 4096)
 
 
 class Reader:
     """
     Reads one command after the other from a stream.
 
-    `pending` is a literal that was announced and not read yet.  After each command `discard` must be called
-    if there is one: what a client sends unasked must not be taken for commands.
+    `pending` is a literal that was announced and not read yet.  After each command `finish` must be called: what a
+    client sends unasked must not be taken for commands.
     """
 
     __slots__ = ("_bounds", "pending", "stream")
@@ -62,30 +86,36 @@ class Reader:
         line, self.pending = grammar.announcement(await self.stream.read_line(self._bounds.line, idle))
         return line
 
-    async def read_pieces(self, line: bytes, at: int, brings_message: bool) -> list[bytes | Literal] | Completion:
+    async def read_pieces(self, line: bytes, at: int, stop: Stop | None) -> list[bytes | Literal] | Completion:
         """
         Return a command of which the first line was read, or why it is refused.
 
-        Where the command `brings_message`, that literal is left to be read into something roomier.
+        A literal behind pieces of which `stop` says so is left to be read into something roomier.
         """
         pieces: list[bytes | Literal] = [line]
         room = self._bounds.command - len(line)
         self.stream.timeout = min(_TIMEOUT_IN_COMMAND, self._bounds.timeout)
         while (literal := self.pending) is not None:
-            if brings_message and grammar.is_message_next(pieces, at):
+            if stop is not None and stop(pieces, at):
                 break
-            if literal.binary:
-                return responses.bad("A binary literal cannot stand here")
+            if self.comes_unasked:
+                return UNASKED
             if literal.size > room:
                 return responses.bad("That literal is too large for this command", b"TOOBIG")
             self.accept_literal()
-            pieces.append(Literal(await self.stream.read_exactly(literal.size)))
+            pieces.append(Literal(await self.stream.read_exactly(literal.size), literal.binary))
             rest = await self.read_line()
             pieces.append(rest)
             room -= literal.size + len(rest) + _PIECE
             if room < 0:
                 return responses.bad("That command is too long", b"TOOBIG")
         return pieces
+
+    @property
+    def comes_unasked(self) -> bool:
+        """Whether the pending literal may not come without our consent, being so large."""
+        literal = self.pending
+        return literal is not None and not literal.synchronising and literal.size > self._bounds.unasked
 
     def accept_literal(self) -> int:
         """Let the client send the pending literal; return its size."""
@@ -95,12 +125,6 @@ class Reader:
         if literal.synchronising:
             self.stream.write(b"+ Go on\r\n")
         return literal.size
-
-    async def end_of_command(self) -> None:
-        """Read the line end behind a literal that must be the last of its command."""
-        rest = await self.read_line()
-        if rest or self.pending is not None:
-            raise BadSyntax("Unexpected text at the end of the command")
 
     async def finish(self) -> None:
         """Be ready for the next command: what is left of a refused one is read and forgotten."""

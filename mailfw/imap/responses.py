@@ -6,7 +6,7 @@ import enum
 import functools
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -23,6 +23,8 @@ _SPECIAL = re.compile(rb'(["\\])')
 _OBJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 #: A longer string is sent as a literal.
 _QUOTED_LIMIT = 1000
+#: So many ranges of UIDs are named in one response: clients read lines.
+_RANGES = 1000
 
 _SYSTEM_ORDER = (ANSWERED, FLAGGED, DELETED, SEEN, DRAFT)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -83,6 +85,12 @@ def condition(word: bytes, text: str, code: bytes | None = None) -> bytes:
     return b"* " + _state(word, text, code)
 
 
+def in_progress(tag: bytes, progress: tuple[int, int] | None) -> bytes:
+    """Return ``"INPROGRESS" SP "(" quoted SP nil-or-number SP nil-or-number ")"`` (RFC 9585 section 7)."""
+    told = b"NIL NIL" if progress is None else b"%d %d" % progress
+    return b"INPROGRESS (" + string(tag) + b" " + told + b")"
+
+
 # ---------------------------------------------------------------- strings
 
 
@@ -102,6 +110,13 @@ def string(octets: bytes) -> bytes:
 def nstring(octets: bytes | None) -> bytes:
     """Return a string, or NIL for None."""
     return b"NIL" if octets is None else string(octets)
+
+
+def nstring8(octets: bytes | None) -> bytes:
+    """Return a string that may have NUL in it, or NIL for None: ``nstring / literal8``."""
+    if octets is not None and b"\0" in octets:
+        return b"~{%d}\r\n%b" % (len(octets), octets)
+    return nstring(octets)
 
 
 def object_name(id_: str) -> str:
@@ -165,24 +180,51 @@ def _minute(minute: int) -> bytes:
 
 def uid_set(uids: Sequence[int]) -> bytes:
     """Return UIDs in the order given, runs drawn together: ``uid-set`` of RFC 4315 section 4."""
-    runs: list[tuple[int, int]] = []
+    return ranges_set(runs(uids))
+
+
+def runs(uids: Iterable[int]) -> list[tuple[int, int]]:
+    """Draw runs together, in the order given."""
+    drawn: list[tuple[int, int]] = []
+    first = last = 0
     for uid in uids:
-        if runs and runs[-1][1] + 1 == uid:
-            runs[-1] = runs[-1][0], uid
+        if uid == last + 1 and drawn:
+            last = uid
+            drawn[-1] = first, last
         else:
-            runs.append((uid, uid))
-    return b",".join(b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in runs)
+            first = last = uid
+            drawn.append((first, last))
+    return drawn
+
+
+def ranges_set(ranges: Sequence[tuple[int, int]]) -> bytes:
+    """Return a set of ranges."""
+    return b",".join([b"%d" % low if low == high else b"%d:%d" % (low, high) for low, high in ranges])
 
 
 # ---------------------------------------------------------------- updates
 
 
-def updates(told: list[view.Update], with_uid: bool, rights: Rights) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """
+    How a client hears of messages: with their UIDs, or by them alone (RFC 9586), with their modification sequences.
+
+    `rights` are those to the selected mailbox by which flags can be changed.
+    """
+
+    with_uid: bool
+    uid_only: bool
+    with_modseq: bool
+    rights: Rights
+
+
+def updates(told: list[view.Update], manner: Manner) -> bytes:
     """Return the untagged responses that bring a client up to date."""
-    return b"".join(_update(update, with_uid, rights) for update in told)
+    return b"".join(_update(update, manner) for update in told)
 
 
-def _update(update: view.Update, with_uid: bool, rights: Rights) -> bytes:
+def _update(update: view.Update, manner: Manner) -> bytes:
     match update:
         case view.Exists(count):
             return b"* %d EXISTS\r\n" % count
@@ -190,16 +232,43 @@ def _update(update: view.Update, with_uid: bool, rights: Rights) -> bytes:
             return b"* %d RECENT\r\n" % count
         case view.Expunge(number):
             return b"* %d EXPUNGE\r\n" % number
+        case view.Vanished(uids):
+            return vanished(runs(uids))
         case view.Keywords(keywords):
-            return known_flags(keywords, rights)
-        case view.FlagsChanged(uid, number, present, recent):
-            return fetched_flags(number, present, recent, uid if with_uid else None)
+            return known_flags(keywords, manner.rights)
+        case view.FlagsChanged(uid, number, present, recent, modseq):
+            shown_uid = uid if manner.with_uid or manner.uid_only else None
+            shown_modseq = modseq if manner.with_modseq else None
+            return fetched_flags(number, present, recent, shown_uid, shown_modseq, manner.uid_only)
 
 
-def fetched_flags(number: int, present: Flags, recent: bool, uid: int | None) -> bytes:
-    """Return a FETCH response with the flags of one message, and its UID if one is given."""
-    identity = b"" if uid is None else b"UID %d " % uid
-    return b"* %d FETCH (%bFLAGS %b)\r\n" % (number, identity, flags(present, recent))
+def vanished(ranges: Sequence[tuple[int, int]], earlier: bool = False) -> bytes:
+    """Return VANISHED, `earlier` for what went before the client asked (RFC 7162 section 3.2.10); empty for nothing."""
+    start = b"* VANISHED (EARLIER) " if earlier else b"* VANISHED "
+    return b"".join(start + ranges_set(ranges[at : at + _RANGES]) + b"\r\n" for at in range(0, len(ranges), _RANGES))
+
+
+def fetched_flags(
+    number: int,
+    present: Flags | None,
+    recent: bool,
+    uid: int | None,
+    modseq: int | None = None,
+    uid_only: bool = False,
+) -> bytes:
+    """
+    Return a FETCH response with a message's flags, if any are given, its UID and its modification sequence.
+
+    With `uid_only` it is a UIDFETCH, for which there must be a UID (RFC 9586 section 3).
+    """
+    items = [b"UID %d" % uid] if uid is not None and not uid_only else []
+    if present is not None:
+        items.append(b"FLAGS " + flags(present, recent))
+    if modseq is not None:
+        items.append(b"MODSEQ (%d)" % modseq)
+    if uid_only:
+        return b"* %d UIDFETCH (%b)\r\n" % (uid or 0, b" ".join(items))
+    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
 
 
 def known_flags(keywords: tuple[str, ...], rights: Rights) -> bytes:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
 
-from mailfw.imap import grammar, names, responses
+from mailfw.imap import grammar, names, responses, telling
+from mailfw.imap.allowances import SessionCount, allowed
+from mailfw.imap.answered import Answered
 from mailfw.imap.capabilities import capability_code
-from mailfw.imap.commands import append, authenticate
+from mailfw.imap.commands import authenticate, connection, contexts
 from mailfw.imap.farewell import Farewell
 from mailfw.imap.lexer import BadSyntax, Cursor, Literal
 from mailfw.imap.news import News
-from mailfw.imap.reader import Bounds, Reader
-from mailfw.imap.responses import Completion, Status
+from mailfw.imap.notifications import Notifications
+from mailfw.imap.reader import BEFORE_LOGIN, Reader, after_login
+from mailfw.imap.responses import Completion, Manner, Status
 from mailfw.imap.settings import IMAPSettings
 from mailfw.imap.verbs import COMMANDS, State, Verb
 from mailfw.imap.view import View
@@ -23,24 +27,16 @@ from mailfw.mail import failure
 from mailfw.mail.mailbox import MailboxInfo, Path
 from mailfw.mail.rights import ALL_RIGHTS, NO_RIGHTS, SEE, Rights
 from mailfw.sasl.logins import Logins
-from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut, Woken
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut, Woken
+from mailfw.wire.stream import Stream
 
 log = Logger()
 
-# RFC 3501 sets no limits on lines.  Clients name thousands of UIDs in one; before login none needs more than
-# a name and a password or an initial response (RFC 4959), and nothing has to be waited for.
-_BEFORE_LOGIN = Bounds(line=13 * 1024, command=13 * 1024, discard=64 * 1024, timeout=2 * 60)
-
-
-def _after_login(settings: IMAPSettings) -> Bounds:
-    # RFC 3501 section 5.4: an autologout timer of at least 30 minutes.
-    return Bounds(line=64 * 1024, command=1024 * 1024, discard=2 * settings.append_limit, timeout=30 * 60)
-
-
+_NOTHING: frozenset[bytes] = frozenset()
 #: So many commands that are none, one after the other, come from no IMAP client.
 _BAD_LIMIT = 20
-#: Updates are handed over in portions, for slow clients.
-_PORTION = 1000
+#: Seconds between two signs of life during a long command; RFC 9585 section 4 asks for restraint.
+_PATIENCE = 10.0
 
 
 class Session:
@@ -48,24 +44,32 @@ class Session:
 
     __slots__ = (
         "_bad_commands",
+        "_busy_since",
         "_commands",
         "_known",
-        "_news",
         "_release",
+        "_sessions",
         "account",
+        "allowance",
+        "answered",
+        "contexts",
         "enabled",
         "failures",
         "idling",
         "logins",
+        "news",
+        "notifications",
         "open_draft",
         "over",
+        "program",
+        "progress",
         "read_only",
         "reader",
         "rights",
         "settings",
         "store",
         "stream",
-        "switched_off",
+        "tag",
         "view",
         "watched",
     )
@@ -78,18 +82,33 @@ class Session:
         settings: IMAPSettings,
         logins: Logins,
         open_draft: Callable[[int], Awaitable[IDraft]],
+        sessions: SessionCount,
     ) -> None:
         self.stream = stream
-        self.reader = Reader(stream, _BEFORE_LOGIN)
+        self.reader = Reader(stream, BEFORE_LOGIN)
         self.settings = settings
         self.logins = logins
         self.open_draft = open_draft
+        self._sessions = sessions
         #: The account's name, empty before login; `store` exists from then on.
         self.account = ""
         #: What the client has enabled, in upper case (RFC 5161), or has shown to know.
-        self.enabled: set[bytes] = set()
-        #: Names of capabilities that this client is not offered.
-        self.switched_off: frozenset[bytes] = settings.switched_off
+        self.enabled = _NOTHING
+        #: What this client is offered and may ask for.
+        self.allowance = settings.allowance
+        #: What the client wants to hear of unasked (RFC 5465).
+        self.notifications: Notifications | None = None
+        #: What the client calls itself (RFC 2971).
+        self.program = ""
+        #: How far a long command is, and how far it has to go, where it knows (RFC 9585).
+        self.progress: tuple[int, int] | None = None
+        #: The tag of the command that is answered.
+        self.tag = b""
+        self._busy_since: float | None = None
+        #: What the client has asked of the selected mailbox before.
+        self.answered = Answered()
+        #: Results that are kept up to date, by the tag of their command (RFC 5267).
+        self.contexts: dict[bytes, contexts.Context] = {}
         #: Failed logins.
         self.failures = 0
         #: The selected mailbox.
@@ -103,7 +122,7 @@ class Session:
         self.idling = False
         #: Whether LOGOUT was answered.
         self.over = False
-        self._news = News()
+        self.news = News()
         self._bad_commands = 0
         self._commands = 0
         self._known: dict[Path, str] = {}
@@ -120,6 +139,8 @@ class Session:
             self.say(b"OK", f"{self.settings.hostname} is ready", code)
             while not self.over:
                 await self._turn()
+                if self.stream.buffered:
+                    await self.stream.give_way()
         except Disconnected:
             reason = "left"
         except TimedOut:
@@ -139,8 +160,7 @@ class Session:
         return text
 
     def _end(self, reason: str) -> None:
-        for release in reversed(self._release):
-            release()
+        self._let_go()
         log.info(
             "IMAP {peer} {account!r}: {commands} commands, {reason}",
             peer=self.stream.peer[0],
@@ -155,6 +175,7 @@ class Session:
         try:
             line = await self.reader.read_line(idle=True)
         except Woken:
+            await telling.tell_unasked(self)
             return
         if not line and self.reader.pending is None:
             return  # some clients send an empty line behind a literal that was the end of its command
@@ -166,19 +187,35 @@ class Session:
             return
         if not self.account and grammar.is_http(line):
             raise Farewell("This is an IMAP server")
+        self.tag = tag
         verb = COMMANDS.get(name)
+        if verb is not None and verb.is_long:
+            self._busy_since = None
+            self.stream.attend = self._attend
         completion = await self._answer(verb, line, at)
+        self.stream.attend = self.progress = None
         await self.reader.finish()
         if verb is not None and self.view is not None:
-            await self.catch_up(verb.tells_expunges, verb.by_uid)
+            await telling.catch_up(self, verb.tells_expunges, verb.by_uid)
         self.stream.write(completion.encode(tag))
         if completion is authenticate.BEGIN_TLS:
             self.stream.start_tls(self.settings.tls)
+        elif completion is connection.BEGIN_DEFLATE:
+            self.stream.start_deflate()
+        elif completion is connection.BEGIN_ANEW:
+            self.end_login()
         self._count(completion.status)
         if self.failures >= authenticate.FAILURES:
             raise Farewell("Too many failed logins")
-        if self.stream.buffered:
-            await self.stream.give_way()
+
+    def _attend(self, now: float) -> None:
+        """Tell a client now and then that its command is worked on (RFC 9585): it would take us for dead."""
+        if self._busy_since is None:
+            self._busy_since = now
+        elif now - self._busy_since >= _PATIENCE and b"INPROGRESS" not in self.allowance.without:
+            self._busy_since = now
+            self.say(b"OK", "Still at it", responses.in_progress(self.tag, self.progress))
+            self.stream.flush()
 
     async def _refuse_untagged(self, text: str) -> None:
         await self.reader.finish()
@@ -195,7 +232,9 @@ class Session:
 
     async def _answer(self, verb: Verb | None, line: bytes, at: int) -> Completion:
         """Check order, read the rest, do what is asked: whatever goes wrong becomes an answer."""
-        if verb is None or verb.capability in self.switched_off:
+        if verb is not None and verb.by_number and self.uid_only:
+            return responses.bad("Say UID, now that UIDONLY is enabled", b"UIDREQUIRED")
+        if verb is None or verb.capability in self.allowance.without:
             return responses.bad("There is no such command")
         if self.state not in verb.states:
             return responses.bad(_WRONG_STATE[self.state])
@@ -206,7 +245,7 @@ class Session:
                 return await verb.run(self, self.cursor((line,), at))
             return await self._answer_long(verb, line, at)
         except BadSyntax as broken:
-            return responses.bad(str(broken))
+            return responses.bad(str(broken), broken.code)
         except names.BadName as bad:
             return responses.no(str(bad), b"CANNOT")
         except failure.StoreRefusal as refusal:
@@ -219,7 +258,7 @@ class Session:
 
     async def _answer_long(self, verb: Verb, line: bytes, at: int) -> Completion:
         """Answer a command that has literals."""
-        pieces = await self.reader.read_pieces(line, at, brings_message=verb.run is append.append)
+        pieces = await self.reader.read_pieces(line, at, verb.message_follows)
         if isinstance(pieces, Completion):
             return pieces
         return await verb.run(self, self.cursor(pieces, at))
@@ -249,6 +288,15 @@ class Session:
         return not self.enabled.isdisjoint((b"CONDSTORE", b"QRESYNC"))
 
     @property
+    def uid_only(self) -> bool:
+        """Whether messages have no numbers for the client (RFC 9586)."""
+        return b"UIDONLY" in self.enabled
+
+    def offers(self, capability: bytes) -> bool:
+        """Whether a capability is not switched off for this client."""
+        return capability not in self.allowance.without
+
+    @property
     def tells_vanished(self) -> bool:
         """Whether the client hears VANISHED in the place of EXPUNGE (RFC 7162 section 3.2.10, RFC 9586 section 3)."""
         return not self.enabled.isdisjoint((b"QRESYNC", b"UIDONLY"))
@@ -259,7 +307,7 @@ class Session:
 
     def cursor(self, pieces: Sequence[bytes | Literal], at: int) -> Cursor:
         """Return a cursor in a command, which reads names as this client writes them."""
-        return Cursor(pieces, at, self.speaks_utf8)
+        return Cursor(pieces, at, self.speaks_utf8, self.allowance.without)
 
     @property
     def selected(self) -> View:
@@ -277,18 +325,55 @@ class Session:
         """Whether reading a message of the selected mailbox marks it as seen."""
         return SEE in self.flag_rights
 
+    def manner(self, with_uid: bool) -> Manner:
+        """Return how the client hears of messages, `with_uid` where it asks by UID."""
+        # RFC 7162 section 3.2.4: with QRESYNC a FETCH response that nobody asked for has the UID, too.
+        return Manner(with_uid or self.tells_vanished, self.uid_only, self.tells_modseq, self.flag_rights)
+
     def say(self, word: bytes, text: str, code: bytes | None = None) -> None:
         """Write an untagged OK, NO, BAD or BYE."""
         self.stream.write(responses.condition(word, text, code))
+
+    def admit(self, account: str) -> bool:
+        """Count a session of an account; whether there may be another one."""
+        settings = self.settings
+        limit = allowed(settings.allowance, settings.rules, account, self.stream.peer[0], self.program).sessions
+        if not self._sessions.admit(account, limit):
+            return False
+        self._release.append(partial(self._sessions.release, account))
+        return True
 
     async def begin(self, account: str, store: IMailStore, logout: Callable[[], Any]) -> None:
         """Begin the authenticated state."""
         self._release.append(logout)
         await store.open_account(account)
         self._release.append(await store.watch(account, self.notice))
-        self._news.begin(account, store)
+        self.news.begin(account, store)
         self.account, self.store = account, store
-        self.reader.bounds = _after_login(self.settings)
+        self.heed_rules()
+
+    def heed_rules(self) -> None:
+        """Find out what the client may do, now that more is known of it."""
+        settings = self.settings
+        self.allowance = allowed(settings.allowance, settings.rules, self.account, self.stream.peer[0], self.program)
+        if self.account:
+            self.reader.bounds = after_login(self.allowance)
+
+    def end_login(self) -> None:
+        """Go back to where nobody is logged in (RFC 8437)."""
+        self.deselect()
+        self._let_go()
+        self.account = ""
+        self.enabled = _NOTHING
+        self._known.clear()
+        self.rights = ALL_RIGHTS
+        self.notifications = None
+        self.heed_rules()
+        self.reader.bounds = BEFORE_LOGIN
+
+    def _let_go(self) -> None:
+        while self._release:
+            self._release.pop()()
 
     async def find(self, path: Path) -> MailboxInfo:
         """Return the mailbox at a path, as it is now.  Raises `NoSuchMailbox`."""
@@ -311,67 +396,23 @@ class Session:
         """Leave the selected mailbox, if there is one."""
         self.view = None
         self.watched = None
-        self._news.forget()
+        self.answered = Answered()
+        self.contexts.clear()
+        self.contexts.clear()
+        self.news.forget()
 
     # ------------------------------------------------------------ news
 
     def notice(self, mailbox_id: str, modseq: int) -> None:
         """Hear that a mailbox has changed: the store calls this at any time, and commands after their own changes."""
+        wished = self.notifications
+        if wished is not None and wished.hear(mailbox_id):
+            self.stream.wake()
         if mailbox_id != self.watched:
             return
-        self._news.hear(modseq)
-        if self.idling:
+        self.news.hear(modseq)
+        if self.idling or (wished is not None and wished.selected is not None):
             self.stream.wake()
-
-    async def catch_up(self, expunges_allowed: bool, with_uid: bool = False) -> None:
-        """Bring the view up to date, and tell the client what it may be told."""
-        if self.view is None:
-            return
-        try:
-            await self.refresh()
-        except (failure.NoSuchMailbox, failure.NoSuchAccount):
-            raise Farewell("The selected mailbox was deleted")
-        except failure.NoPermission:
-            raise Farewell("The selected mailbox is no longer shared with you")
-        except Exception:
-            log.failure("IMAP {peer} {account!r}: no news to be had", peer=self.stream.peer[0], account=self.account)
-        told = self.view.take_updates(expunges_allowed)
-        for start in range(0, len(told), _PORTION):
-            self.stream.write(responses.updates(told[start : start + _PORTION], with_uid, self.flag_rights))
-            if start:
-                await self.stream.drain()
-                await self.stream.give_way()
-
-    async def refresh(self) -> None:
-        """Bring the view up to date."""
-        view = self.selected
-        if not self._news.have_come(view.mailbox_id, view.modseq):
-            return
-        first_new = view.uids[-1] + 1 if view.uids else 1
-        info = await self._absorb_changes(view)
-        if info.recent_uid >= info.uid_next:
-            return
-        if self.read_only:
-            view.claim_recent(max(first_new, info.recent_uid))
-            return
-        low = await self.store.claim_recent(self.account, view.mailbox_id)
-        if self._news.have_come(view.mailbox_id, view.modseq):  # what came in between was claimed with the rest
-            await self._absorb_changes(view)
-        view.claim_recent(low)
-
-    async def _absorb_changes(self, view: View) -> MailboxInfo:
-        mark = self._news.mark(view.mailbox_id)
-        snapshot = await self.store.snapshot(self.account, view.mailbox_id, view.modseq)
-        view.absorb(snapshot)
-        self._news.taken(mark)
-        self._note_rights(view, snapshot.info.rights)
-        return snapshot.info
-
-    def _note_rights(self, view: View, rights: Rights) -> None:
-        """RFC 4314 section 5.1.1: a client is told when it may change other flags than before."""
-        before, self.rights = self.flag_rights, rights
-        if self.flag_rights != before:
-            self.stream.write(responses.known_flags(tuple(sorted(view.keywords)), self.flag_rights))
 
 
 def _refused(refusal: failure.StoreRefusal) -> Completion:

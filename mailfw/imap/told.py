@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
-from mailfw.imap.grammar_search import And, InBody, InField, InText, Key, Not, Or
+from mailfw.imap.keys import And, InBody, InField, InText, Key, Not, Or
 from mailfw.mail.sought import AllOf, AnyOf, BodyHas, Condition, FieldHas, SearchAnswer, TextHas, Without
 from mailfw.mail.terms import shown_name
 
@@ -58,23 +58,31 @@ def gathered(key: And) -> And:
 
 
 @dataclass(slots=True)
-class _Answer:
+class Answer:
+    """What a store was asked, and what it has said once it `is_there`."""
+
     asked: Condition
     found: Set[int] = frozenset()
     unread: Set[int] = frozenset()
     is_there: bool = False
+
+    def says(self, uid: int) -> bool | None:
+        """Whether a message matches, None if that was not told."""
+        if not self.is_there or uid in self.unread:
+            return None
+        return uid in self.found
 
 
 @dataclass(slots=True)
 class Told:
     """The largest parts of a search that a store can answer; nothing is told before it is asked."""
 
-    _answers: dict[Key, _Answer] = field(default_factory=dict)
+    _answers: dict[Key, Answer] = field(default_factory=dict)
 
     @classmethod
     def of(cls, key: And) -> Told:
         """Return what there is to ask."""
-        return cls({part: _Answer(condition) for part, condition in _parts(key)})
+        return cls({part: Answer(condition) for part, condition in _parts(key)})
 
     def questions(self) -> Iterator[tuple[Key, Condition]]:
         """Yield each part with the condition to ask for."""
@@ -83,18 +91,12 @@ class Told:
 
     def hear(self, key: Key, answer: SearchAnswer) -> None:
         """Take a store's answer about all messages that matter."""
-        self._answers[key] = _Answer(self._answers[key].asked, frozenset(answer.found), frozenset(answer.unread), True)
+        kept = self._answers[key]
+        kept.found, kept.unread, kept.is_there = frozenset(answer.found), frozenset(answer.unread), True
 
-    def about(self, key: Key) -> bool:
-        """Whether a part is among those to ask for."""
-        return key in self._answers
-
-    def says(self, key: Key, uid: int) -> bool | None:
-        """Whether a message matches, None if that was not told."""
-        answer = self._answers[key]
-        if not answer.is_there or uid in answer.unread:
-            return None
-        return uid in answer.found
+    def about(self, key: Key) -> Answer | None:
+        """Return where the answer about a part will be, if it is among those to ask for."""
+        return self._answers.get(key)
 
 
 def _parts(key: Key) -> Iterator[tuple[Key, Condition]]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailfw.imap import names
-from mailfw.imap.grammar import ListRequest
+from mailfw.imap.grammar_mailboxes import ListRequest
 from mailfw.mail.mailbox import INBOX, MailboxInfo, Path, Role
+from mailfw.mail.rights import READ
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of LIST or LSUB."""
+    """
+    One line of LIST or LSUB.
+
+    `is_chosen` is False for what is only shown for what is `subscribed_below` it (RFC 5258 section 3.5).
+    """
 
     path: Path
     attributes: tuple[str, ...]
+    is_chosen: bool = True
+    subscribed_below: bool = False
 
 
 class Pattern:
@@ -77,9 +84,12 @@ class _Matcher:
         wanted = [reference + pattern for pattern in request.patterns]
         self._patterns = [Pattern(text) for text in wanted]
         self._below_inbox = [*self._patterns, *(Pattern(_first_in_capitals(text)) for text in wanted)]
+        self._is_all = "*" in wanted  # what most clients ask for
         self.ends_in_percent = any(pattern.ends_in_percent for pattern in self._patterns)
 
     def matches(self, path: Path) -> bool:
+        if self._is_all:
+            return True
         name = self._written(names.from_path(path))
         patterns = self._below_inbox if path[:1] == INBOX else self._patterns
         return any(pattern.matches(name) for pattern in patterns)
@@ -102,26 +112,58 @@ def list_entries(
     infos: Mapping[Path, MailboxInfo], subscribed: Collection[Path], request: ListRequest
 ) -> Iterator[Entry]:
     """Say what LIST shows: mailboxes, and names that only stand for what is below them."""
+    return (entry for entry in walk(infos, subscribed, request) if entry is not None)
+
+
+def walk(
+    infos: Mapping[Path, MailboxInfo], subscribed: Collection[Path], request: ListRequest
+) -> Iterator[Entry | None]:
+    """As `list_entries`, with None for each name that is not shown: nobody has to wait for the next that is."""
     matcher = _Matcher(request)
     parents = superiors(infos)
     roles = _roles(infos)
+
+    def is_chosen(path: Path) -> bool:
+        return not (request.only_subscribed and path not in subscribed) and not (
+            request.only_special_use and path not in roles
+        )
+
     candidates = {*infos, *parents, *(subscribed if request.only_subscribed else ())}
+    above, hidden_below = _above_chosen(candidates, is_chosen, matcher) if request.with_parents else (set(), set())
+    candidates |= hidden_below
     for path in sorted(candidates, key=_order):
-        if request.only_subscribed and path not in subscribed:
-            continue
-        role = roles.get(path)
-        if request.only_special_use and role is None:
-            continue
-        if matcher.matches(path):
-            yield Entry(path, _attributes(path in infos, path in parents, role, path in subscribed))
+        chosen = is_chosen(path)
+        if (chosen or path in hidden_below) and matcher.matches(path):
+            attributes = _attributes(infos.get(path), path in parents, roles.get(path), path in subscribed, request)
+            yield Entry(path, attributes, chosen, path in above)
+        else:
+            yield None
 
 
-def _attributes(exists: bool, has_children: bool, role: Role | None, subscribed: bool) -> tuple[str, ...]:
-    attributes = [] if exists else ["\\Noselect"]
+def _above_chosen(
+    candidates: Iterable[Path], is_chosen: Callable[[Path], bool], matcher: _Matcher
+) -> tuple[set[Path], set[Path]]:
+    """
+    Return what has anything chosen below it, and what has such below it as is not shown itself.
+
+    RFC 5258 section 3: what was not chosen is only shown for the sake of the latter.
+    """
+    chosen = [path for path in candidates if is_chosen(path)]
+    return superiors(chosen), superiors(path for path in chosen if not matcher.matches(path))
+
+
+def _attributes(
+    info: MailboxInfo | None, has_children: bool, role: Role | None, subscribed: bool, request: ListRequest
+) -> tuple[str, ...]:
+    attributes = []
+    if info is None:  # RFC 5258 section 3: \NonExistent implies \Noselect, and there is one of them at most
+        attributes.append("\\NonExistent" if request.is_extended else "\\Noselect")
+    elif READ not in info.rights:
+        attributes.append("\\Noselect")
     attributes.append("\\HasChildren" if has_children else "\\HasNoChildren")
     if role is not None:
         attributes.append(role.value)
-    if subscribed:
+    if subscribed and request.show_subscribed:
         attributes.append("\\Subscribed")
     return tuple(attributes)
 
@@ -140,14 +182,17 @@ def _order(path: Path) -> tuple[bool, Path]:
     return path[0] != INBOX[0], path
 
 
-def lsub_entries(subscribed: Collection[Path], request: ListRequest) -> Iterator[Entry]:
+def lsub_entries(existing: Collection[Path], subscribed: Collection[Path], request: ListRequest) -> Iterator[Entry]:
     """
     Say what LSUB shows: subscribed names, whether there are such mailboxes or not.
 
-    Where ``%`` stops above a subscribed name, what it stopped at is shown as \\Noselect (RFC 3501 section 6.3.9).
+    Where ``%`` stops above a subscribed name, what it stopped at is shown as \\Noselect (RFC 3501 section 6.3.9).  So
+    is a name without a mailbox, which some clients would open and complain about.
     """
     matcher = _Matcher(request)
-    shown: dict[Path, tuple[str, ...]] = {path: () for path in subscribed if matcher.matches(path)}
+    shown: dict[Path, tuple[str, ...]] = {
+        path: () if path in existing else ("\\Noselect",) for path in subscribed if matcher.matches(path)
+    }
     if matcher.ends_in_percent:
         above = superiors(path for path in subscribed if path not in shown).difference(subscribed)
         shown.update({path: ("\\Noselect",) for path in above if matcher.matches(path)})

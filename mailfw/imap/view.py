@@ -6,15 +6,21 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from itertools import compress, count
+from typing import Any, TypeVar
 
-from mailfw.imap.lexer import BadSyntax, SequenceSet
+from mailfw.imap.lexer import BadSyntax, SequenceSet, UIDRequired
+from mailfw.imap.modseqs import Modseqs
 from mailfw.mail.mailbox import SEEN, SYSTEM_FLAGS, Altered, Flags, Snapshot
 
 T = TypeVar("T")
 
-#: From so many expunged messages on, the arrays are made anew instead of closing gap after gap.
+#: From so many on, all messages are gone through once, in place of looking for one after the other.
 _MANY = 32
+#: So many sets of flags that no message has any more are borne.
+_UNUSED = 1000
+#: One empty set for all views of mailboxes where nothing happens.
+_NONE: frozenset[Any] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,24 @@ class Expunge:
 
 
 @dataclass(frozen=True, slots=True)
+class Vanished:
+    """The messages with these UIDs, ascending, are gone, for a client that is told so (RFC 7162 section 3.2.10)."""
+
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FlagsChanged:
-    """A message has other flags than the client was told."""
+    """A message has other flags, or another modification sequence if that is known, than the client was told."""
 
     uid: int
     number: int
     flags: Flags
     recent: bool
+    modseq: int | None = None
 
 
-Update = Keywords | Exists | Recent | Expunge | FlagsChanged
+Update = Keywords | Exists | Recent | Expunge | Vanished | FlagsChanged
 
 
 class View:
@@ -63,7 +77,9 @@ class View:
     The numbers and flags of a mailbox's messages, as its session's client believes them to be.
 
     Message n has the UID ``uids[n - 1]``.  A message that was expunged keeps its number until the client may
-    be told (RFC 3501 section 7.4.1).
+    be told (RFC 3501 section 7.4.1).  `modseq` is that of the last change that is known here, `settled` the one up to
+    which the client has been told everything.  The messages' own are kept for clients that want them: `has_modseqs`.
+    With `uid_only` (RFC 9586) the client may name no numbers.
     """
 
     __slots__ = (
@@ -73,6 +89,7 @@ class View:
         "_gone",
         "_kind_numbers",
         "_kinds",
+        "_modseqs",
         "_new_keywords",
         "_recent",
         "_told_recent",
@@ -80,19 +97,26 @@ class View:
         "mailbox_id",
         "modseq",
         "recent_count",
+        "saved",
+        "settled",
         "uid_next",
+        "uid_only",
         "uid_validity",
         "uids",
     )
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, with_modseqs: bool = False, uid_only: bool = False) -> None:
         """Begin with a whole mailbox (``since=0``); the client is told of it by SELECT."""
         self.mailbox_id = snapshot.info.id
         self.uid_validity = snapshot.info.uid_validity
         self.uid_next = snapshot.info.uid_next
-        self.modseq = snapshot.info.modseq
+        self.modseq = self.settled = snapshot.info.modseq
+        self.uid_only = uid_only
         self.uids: array[int] = array("I")
-        self.keywords: set[str] = set()
+        self._modseqs = Modseqs(()) if with_modseqs else None
+        self.keywords: Flags = _NONE
+        #: The UIDs of what a search has saved, ascending: ``$`` of RFC 5182; some may be gone.
+        self.saved: Sequence[int] = ()
         # Messages share few sets of flags: each distinct one is held once, and a message holds its number.
         self._kinds: list[Flags] = []
         self._kind_numbers: dict[Flags, int] = {}
@@ -101,11 +125,11 @@ class View:
         self._recent: array[int] = array("I")
         self.recent_count = 0
         self._told_recent = 0
-        self._gone: set[int] = set()
-        self._changed: set[int] = set()
+        self._gone: frozenset[int] = _NONE
+        self._changed: frozenset[int] = _NONE
         self._announced = 0
         self._new_keywords = False
-        self._append(snapshot.uids, snapshot.flags)
+        self._append(snapshot, 0)
         self._announced = len(self.uids)
         self._new_keywords = False
 
@@ -113,6 +137,11 @@ class View:
         return len(self.uids)
 
     # ------------------------------------------------------------ asking
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Return the mailbox and its UIDVALIDITY: with them a UID stands for the same message for ever."""
+        return self.mailbox_id, self.uid_validity
 
     def number_of(self, uid: int) -> int | None:
         """Return a message's number, None if the client knows no such message."""
@@ -138,6 +167,11 @@ class View:
         worded = [words(kind, False) for kind in kinds]
         return [worded[flags[n - 1]] for n in numbers]
 
+    def having(self, wanted: Callable[[Flags], bool]) -> list[int]:
+        """Return the UIDs of the messages whose flags are as wanted, ascending."""
+        good = list(map(wanted, self._kinds))
+        return list(compress(self.uids, map(good.__getitem__, self._flags)))
+
     def without_gone(self, uids: Sequence[int]) -> Sequence[int]:
         """Return those of `uids` that were not expunged, as far as the session knows."""
         return [uid for uid in uids if uid not in self._gone] if self._gone else uids
@@ -148,6 +182,28 @@ class View:
         if number is None:
             raise KeyError(uid)
         return self._kinds[self._flags[number - 1]]
+
+    @property
+    def has_modseqs(self) -> bool:
+        """Whether the modification sequence of each message is known."""
+        return self._modseqs is not None
+
+    def modseq_of(self, uid: int) -> int:
+        """Return a message's modification sequence.  Raises `KeyError` for one not in the view, or if none is known."""
+        number = self.number_of(uid)
+        if number is None or self._modseqs is None:
+            raise KeyError(uid)
+        return self._modseqs[number - 1]
+
+    def modseqs_of(self, numbers: Sequence[int]) -> list[int]:
+        """Return the modification sequences of messages by number.  Raises `KeyError` if none are known."""
+        if self._modseqs is None:
+            raise KeyError("modseqs")
+        return self._modseqs.at([number - 1 for number in numbers])
+
+    def changed_since(self, uids: Sequence[int], modseq: int) -> list[int]:
+        """Return those of `uids` (ascending, all in the view) that changed after a modification sequence."""
+        return [uid for uid, each in zip(uids, self.modseqs_of(self.numbers_of(uids)), strict=True) if each > modseq]
 
     def is_recent(self, uid: int) -> bool:
         """Whether this session is the first to be told of a message."""
@@ -160,13 +216,10 @@ class View:
     def first_unseen(self) -> int | None:
         """Return the number of the first message without \\Seen."""
         unseen = [kind for kind, flags in enumerate(self._kinds) if SEEN not in flags]
-        places = []
-        for kind in unseen:
-            try:
-                places.append(self._flags.index(kind) + 1)
-            except ValueError:
-                continue
-        return min(places, default=None)
+        if len(unseen) > _MANY:
+            good = set(unseen)
+            return next((number for number, kind in enumerate(self._flags, 1) if kind in good), None)
+        return min((self._flags.index(kind) + 1 for kind in unseen if kind in self._flags), default=None)
 
     def resolve(self, wanted: SequenceSet, by_uid: bool) -> list[int]:
         """
@@ -181,6 +234,8 @@ class View:
 
     def spans(self, wanted: SequenceSet, by_uid: bool) -> list[tuple[int, int]]:
         """Return where in `uids` the messages are that a set names: ascending slices that do not touch twice."""
+        if wanted.is_saved:
+            return self._saved_spans()
         slices = sorted(self._uid_slice(*ends) if by_uid else self._number_slice(*ends) for ends in wanted.ranges)
         spans: list[tuple[int, int]] = []
         done = 0
@@ -191,6 +246,18 @@ class View:
                 done = end
         return spans
 
+    def _saved_spans(self) -> list[tuple[int, int]]:
+        spans: list[tuple[int, int]] = []
+        for uid in self.saved:
+            place = bisect_left(self.uids, uid)
+            if place == len(self.uids) or self.uids[place] != uid:
+                continue
+            if spans and spans[-1][1] == place:
+                spans[-1] = spans[-1][0], place + 1
+            else:
+                spans.append((place, place + 1))
+        return spans
+
     def _uid_slice(self, first: int | None, second: int | None) -> tuple[int, int]:
         if not self.uids:
             return 0, 0
@@ -199,6 +266,8 @@ class View:
         return bisect_left(self.uids, low), bisect_right(self.uids, high)
 
     def _number_slice(self, first: int | None, second: int | None) -> tuple[int, int]:
+        if self.uid_only:
+            raise UIDRequired("Messages have UIDs only, now that UIDONLY is enabled")
         count = len(self.uids)
         if not count and (first is None or second is None):
             # Clients ask for 1:* of a mailbox that may be empty; RFC 3501 gives * no meaning there.
@@ -214,13 +283,21 @@ class View:
         """Take in what changed since `modseq`; `take_updates` tells what the client must hear of it."""
         self.modseq = snapshot.info.modseq
         self.uid_next = max(self.uid_next, snapshot.info.uid_next)
-        self._gone.update(self._known(snapshot.vanished))
+        self._gone = self._gone.union(self._known(snapshot.vanished)) or _NONE
         known = bisect_right(snapshot.uids, self.uids[-1]) if self.uids else 0
-        for uid, flags in zip(snapshot.uids[:known], snapshot.flags[:known], strict=True):
-            if self._set(uid, flags):
-                self._changed.add(uid)
+        messages = zip(snapshot.uids[:known], snapshot.flags[:known], snapshot.modseqs[:known], strict=True)
+        self._changed = self._changed.union([message[0] for message in messages if self._set(*message)]) or _NONE
         if known < len(snapshot.uids):
-            self._append(snapshot.uids[known:], snapshot.flags[known:])
+            self._append(snapshot, known)
+
+    def learn_modseqs(self, snapshot: Snapshot) -> None:
+        """
+        Keep modification sequences from now on, as a whole snapshot (``since=0``) has them.
+
+        What it says that is not known here yet has to be absorbed after it.
+        """
+        known = dict(zip(snapshot.uids, snapshot.modseqs, strict=True))
+        self._modseqs = Modseqs([min(known.get(uid, self.modseq), self.modseq) for uid in self.uids])
 
     def claim_recent(self, low: int) -> None:
         """Make the messages from UID `low` on, as far as they are here, \\Recent in this session."""
@@ -235,26 +312,44 @@ class View:
         else:
             self._recent.extend((low, high))
 
+    def forget_recent(self) -> None:
+        """Let no message be \\Recent, for a client that does not know of it any more (RFC 9051 appendix E)."""
+        if self.recent_count:
+            self._recent = array("I")
+            self.recent_count = self._told_recent = 0
+
     def note_flags(self, altered: Altered) -> None:
         """Note flags that the client learns from the answer to its own command: they are not told again."""
         if altered.changed and altered.modseq == self.modseq + 1:
             self.modseq = altered.modseq  # nothing else happened, so that there is nothing to ask for
         for uid, flags in altered.changed.items():
-            self._set(uid, flags)
-            self._changed.discard(uid)
+            self._set(uid, flags, altered.modseq)
+        self._changed = self._changed.difference(altered.changed) or _NONE
 
-    def _append(self, uids: Sequence[int], flags: Sequence[Flags]) -> None:
+    def _append(self, snapshot: Snapshot, start: int) -> None:
+        """Add the messages of a snapshot from this place on."""
+        uids, flags, modseqs = snapshot.uids, snapshot.flags, snapshot.modseqs
+        if start:
+            uids, flags, modseqs = uids[start:], flags[start:], modseqs[start:]
         self.uids.extend(uids)
-        self._flags.extend(map(self._kind, flags))
+        for each in set(flags):
+            self._kind(each)
+        self._flags.extend(map(self._kind_numbers.__getitem__, flags))
+        if self._modseqs is not None:
+            self._modseqs.extend(modseqs)
 
-    def _set(self, uid: int, flags: Flags) -> bool:
-        """Give a message flags; say whether they are others than it had."""
+    def _set(self, uid: int, flags: Flags, modseq: int) -> bool:
+        """Give a message flags; say whether the client would see a difference."""
         number = self.number_of(uid)
-        kind = self._kind(flags)
-        if number is None or self._flags[number - 1] == kind:
+        if number is None:
             return False
+        kind = self._kind(flags)
+        is_other = self._flags[number - 1] != kind
         self._flags[number - 1] = kind
-        return True
+        if self._modseqs is not None and self._modseqs[number - 1] != modseq:
+            self._modseqs[number - 1] = modseq
+            return True
+        return is_other
 
     def _kind(self, flags: Flags) -> int:
         kind = self._kind_numbers.get(flags)
@@ -266,6 +361,14 @@ class View:
                 self._new_keywords = True
         return kind
 
+    def _forget_kinds(self) -> None:
+        """Forget sets of flags that no message has any more: a client can make another one with each STORE."""
+        used = sorted(set(self._flags))
+        self._kinds = [self._kinds[kind] for kind in used]
+        self._kind_numbers = dict(zip(self._kinds, count()))
+        places = dict(zip(used, count()))
+        self._flags = array("I", map(places.__getitem__, self._flags))
+
     def _known(self, uids: Sequence[int]) -> Iterable[int]:
         """Those of `uids` (ascending, perhaps very many) that are here."""
         if len(uids) > len(self.uids):
@@ -274,14 +377,14 @@ class View:
 
     # ------------------------------------------------------------ telling
 
-    def take_updates(self, expunges_allowed: bool) -> list[Update]:
-        """Return what the client must be told now, in this order; it counts as told."""
+    def take_updates(self, expunges_allowed: bool, vanished: bool = False) -> list[Update]:
+        """Return what the client must be told now, in this order; it counts as told.  `vanished` names UIDs."""
         updates: list[Update] = []
         if self._new_keywords:
             updates.append(Keywords(tuple(sorted(self.keywords))))
             self._new_keywords = False
         if self._gone and expunges_allowed:
-            updates.extend(self._expunge())
+            updates.extend(self._expunge(vanished))
         if len(self.uids) != self._announced:
             self._announced = len(self.uids)
             updates.append(Exists(self._announced))
@@ -290,6 +393,10 @@ class View:
         self._told_recent = self.recent_count
         if self._changed:
             updates.extend(self._flag_changes())
+        if not self._gone:
+            self.settled = self.modseq
+        if len(self._kinds) > len(self.uids) + _UNUSED:
+            self._forget_kinds()
         return updates
 
     def take_keywords(self) -> Keywords | None:
@@ -299,30 +406,41 @@ class View:
         self._new_keywords = False
         return Keywords(tuple(sorted(self.keywords)))
 
-    def _expunge(self) -> list[Expunge]:
+    def _expunge(self, vanished: bool) -> list[Expunge] | list[Vanished]:
         """Close the gaps.  From the last to the first, so that neither side has to move a message twice."""
         places = sorted((bisect_left(self.uids, uid) for uid in self._gone), reverse=True)
         self.recent_count -= sum(map(self.is_recent, self._gone))
+        told = [place for place in places if place < self._announced]
+        told_uids = tuple(self.uids[place] for place in reversed(told)) if vanished else ()
+        self._close_gaps(places)
+        self._changed = self._changed - self._gone or _NONE
+        self._gone = _NONE
+        self._announced -= len(told)  # a message that came and went unheard is not spoken of
+        if vanished:
+            return [Vanished(told_uids)] if told_uids else []
+        return [Expunge(place + 1) for place in told]
+
+    def _close_gaps(self, places: list[int]) -> None:
         if len(places) < _MANY:
             for place in places:
                 del self.uids[place], self._flags[place]
-        else:
-            kept = [uid not in self._gone for uid in self.uids]
-            self._flags = array("I", (kind for kind, keep in zip(self._flags, kept, strict=True) if keep))
-            self.uids = array("I", (uid for uid in self.uids if uid not in self._gone))
-        self._changed -= self._gone
-        self._gone = set()
-        told = [Expunge(place + 1) for place in places if place < self._announced]
-        self._announced -= len(told)  # a message that came and went unheard is not spoken of
-        return told
+                if self._modseqs is not None:
+                    self._modseqs.drop(place)
+            return
+        kept = [uid not in self._gone for uid in self.uids]
+        self._flags = array("I", (kind for kind, keep in zip(self._flags, kept, strict=True) if keep))
+        self.uids = array("I", (uid for uid in self.uids if uid not in self._gone))
+        if self._modseqs is not None:
+            self._modseqs.keep(kept)
 
     def _flag_changes(self) -> list[FlagsChanged]:
         changes = []
         for uid in sorted(self._changed):
             number = self.number_of(uid)
             if number is not None and uid not in self._gone:
-                changes.append(FlagsChanged(uid, number, self.flags_of(uid), self.is_recent(uid)))
-        self._changed = set()
+                modseq = self._modseqs[number - 1] if self._modseqs is not None else None
+                changes.append(FlagsChanged(uid, number, self.flags_of(uid), self.is_recent(uid), modseq))
+        self._changed = _NONE
         return changes
 
 

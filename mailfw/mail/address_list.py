@@ -113,6 +113,8 @@ class _Parser:
     def _reset(self) -> None:
         self._words: list[_Token] = []
         self._angle: list[_Token] | None = None
+        self._behind: list[_Token] = []
+        self._into = self._words  # which of these what comes next belongs to
         self._comment: bytes | None = None
         self._in_angle = self._is_closed = False
 
@@ -128,14 +130,15 @@ class _Parser:
     def _take(self, at: int, token: _Token) -> None:
         special = token.text if token.kind == _SPECIAL else b""
         if token.kind == _COMMENT:
-            self._comment = self._comment or token.text
+            # RFC 5322 section 3.4: some put the name into a comment, behind the address.
+            self._comment = token.text if self._words else None
+        elif special == b"<":
+            self._open_angle(at)
         elif self._in_angle and not (special == b"," and not self._is_closed):
             if special == b">":
-                self._in_angle = False
-            elif self._angle is not None:
-                self._angle.append(token)
-        elif special == b"<":
-            self._in_angle, self._angle, self._is_closed = True, [], self._closes(at)
+                self._in_angle, self._into = False, self._behind
+            else:
+                self._into.append(token)
         elif special == b":":
             self._begin_group()
         elif special in (b",", b";"):
@@ -143,7 +146,16 @@ class _Parser:
             if special == b";":
                 self._end_group()
         elif special != b">":
-            self._words.append(token)
+            self._into.append(token)
+
+    def _open_angle(self, at: int) -> None:
+        """Begin the address; a second one behind it is not looked at, and of two in each other the inner one is."""
+        if self._angle is None or self._in_angle:
+            self._angle = []
+            self._into = self._angle
+        else:
+            self._into = []
+        self._in_angle, self._is_closed = True, self._closes(at)
 
     def _closes(self, at: int) -> bool:
         for token in self._tokens[at + 1 : at + 200]:
@@ -154,7 +166,7 @@ class _Parser:
     def _begin_group(self) -> None:
         if self._in_group or self._angle is not None:
             return
-        self._found.append(MailAddress(None, None, _phrase(self._words), None))
+        self._found.append(MailAddress(None, None, _phrase(self._words) or b"", None))
         self._in_group = True
         self._reset()
 
@@ -168,11 +180,11 @@ class _Parser:
         if angle is not None:
             route, angle = _route(angle)
             mailbox, host = _spec(angle)
-            self._found.append(MailAddress(_phrase(words) or self._comment, route, mailbox, host))
+            self._found.append(MailAddress(_phrase(words) or _phrase(self._behind), route, mailbox, host))
         elif words:
-            name, spec = _divide(words)
+            before, spec = _divide(words)
             mailbox, host = _spec(spec)
-            self._found.append(MailAddress(_phrase(name) or self._comment, None, mailbox, host))
+            self._found.append(MailAddress(_phrase(before) or self._comment, None, mailbox, host))
         self._reset()
 
 
@@ -182,9 +194,14 @@ def _divide(words: list[_Token]) -> tuple[list[_Token], list[_Token]]:
     if at is None:
         return ([], words) if len(words) == 1 else (words, [])
     begin = max(0, at - 1)
-    while begin and not words[begin].spaced:
+    while begin and _is_joined(words, begin):
         begin -= 1
     return words[:begin], words[begin:]
+
+
+def _is_joined(tokens: list[_Token], at: int) -> bool:
+    """Whether a token goes on with the one before: spaces around dots are nothing (obs-local-part, RFC 5322 4.4)."""
+    return not tokens[at].spaced or tokens[at].text[:1] == b"." or tokens[at - 1].text[-1:] == b"."
 
 
 def _route(tokens: list[_Token]) -> tuple[bytes | None, list[_Token]]:
@@ -199,8 +216,13 @@ def _route(tokens: list[_Token]) -> tuple[bytes | None, list[_Token]]:
 def _spec(tokens: list[_Token]) -> tuple[bytes, bytes]:
     at = _last_at(tokens)
     if at is None:
-        return _join(tokens) or NO_MAILBOX, NO_DOMAIN
-    return _join(tokens[:at]) or NO_MAILBOX, _join(tokens[at + 1 :]) or NO_DOMAIN
+        return _join(tokens) if tokens else NO_MAILBOX, NO_DOMAIN
+    mailbox = _join(tokens[:at]) if at else NO_MAILBOX
+    domain = tokens[at + 1 :]
+    end = 1
+    while end < len(domain) and _is_joined(domain, end):
+        end += 1
+    return mailbox, b"".join([token.text for token in domain[:end]]) or NO_DOMAIN
 
 
 def _last_at(tokens: list[_Token]) -> int | None:
@@ -211,7 +233,8 @@ def _last_at(tokens: list[_Token]) -> int | None:
 
 
 def _join(tokens: list[_Token]) -> bytes:
-    return b"".join(token.text for token in tokens)
+    pieces = [token.text if not at or _is_joined(tokens, at) else b" " + token.text for at, token in enumerate(tokens)]
+    return b"".join(pieces)
 
 
 def _phrase(tokens: list[_Token]) -> bytes | None:

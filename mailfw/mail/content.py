@@ -91,6 +91,36 @@ class Prefixed:
         """Leave the content to its maker."""
 
 
+class Slice:
+    """
+    The octets of another content from `start` on, `size` of them.
+
+    The content stays its maker's: it must outlive this, and `close` leaves it open.
+    """
+
+    __slots__ = ("_start", "content", "size")
+
+    def __init__(self, content: Content, start: int, size: int) -> None:
+        self.content = content
+        self._start = start
+        self.size = size
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Return `length` octets from `offset`, fewer only at the end."""
+        length = min(length, self.size - offset)
+        return await self.content.read(self._start + offset, length) if length > 0 else b""
+
+    def read_now(self, offset: int, length: int) -> bytes:
+        """Return what `read` does; only where `blocking_reader` says so."""
+        length = min(length, self.size - offset)
+        content: Any = self.content
+        octets: bytes = content.read_now(self._start + offset, length) if length > 0 else b""
+        return octets
+
+    async def close(self) -> None:
+        """Leave the content to its maker."""
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -100,7 +130,7 @@ BlockingRead = Callable[[int, int], bytes]
 
 def blocking_reader(content: object) -> BlockingRead | None:
     """Return ``content.read_now`` if there is one; the content must stay open while it is called."""
-    if isinstance(content, Prefixed):
+    if isinstance(content, (Prefixed, Slice)):
         return content.read_now if blocking_reader(content.content) else None
     found: BlockingRead | None = getattr(content, "read_now", None)
     return found

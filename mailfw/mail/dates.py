@@ -10,10 +10,11 @@ from functools import lru_cache
 from mailfw.mail.fields import without_comments
 
 # date-time = [ day-of-week "," ] date time [CFWS]                      RFC 5322 section 3.3
-# Seconds are optional there; the comma, spaces and colons are forgiven where mailers replace them.
+# Seconds are optional there, and section 4.3 has comments (spaces by then) around the colons; the comma, spaces and
+# colons are forgiven where mailers replace them.
 _DATE_TIME = re.compile(
     rb"(?:[A-Za-z]+[.,]?\s*,?\s*)?(\d{1,2})[\s-]+([A-Za-z]{3})[A-Za-z]*\.?,?[\s-]+(\d{2,4})"
-    rb"(?:[\s,T]+(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2})(?:\.\d+)?)?\s*([AaPp][Mm]\b)?\s*([+-]\d{2}:?\d{2}|[A-Za-z]{1,5})?)?"
+    rb"(?:[\s,T]+(\d{1,2})\s*[:.]\s*(\d{1,2})(?:\s*[:.]\s*(\d{1,2})(?:\.\d+)?)?\s*([AaPp][Mm]\b)?\s*([+-]\d{2}:?\d{2}|[A-Za-z]{1,5})?)?"
 )
 # The output of asctime, which some programs put into Date fields.
 _ASCTIME = re.compile(

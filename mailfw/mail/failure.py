@@ -21,6 +21,22 @@ class NameRefused(StoreRefusal):
     """The store cannot hold a mailbox of this name."""
 
 
+class RoleTaken(StoreRefusal):
+    """Another mailbox has this role already."""
+
+
+class NoSuchMessage(StoreRefusal):
+    """The message is not in the mailbox, or no longer."""
+
+
+class AnnotationTooLong(StoreRefusal):
+    """The value of an annotation, or its name, is longer than it may be."""
+
+
+class TooManyAnnotations(StoreRefusal):
+    """There is no room for more annotations."""
+
+
 class NumberRefused(StoreRefusal):
     """The mailbox cannot have this UIDVALIDITY, or a message this UID."""
 

@@ -13,7 +13,7 @@ MAX_PARAMETERS = 100
 
 # A field is a line and the lines that continue it: FWS, RFC 5322 section 2.2.3.
 _FIELD = re.compile(rb"[^\n]+(?:\n|\Z)(?:[ \t][^\n]*(?:\n|\Z))*")
-_FOLD = re.compile(rb"\r?\n[ \t]*")
+_FOLD = re.compile(rb"\r?\n")
 # parameter := attribute "=" value                       RFC 2045 section 5.1; a missing closing quote is forgiven
 _PARAMETER = re.compile(rb';[ \t]*+([^\s=;"]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*+"?|[^;]*+)', re.DOTALL)
 # quoted-string, or one that is not closed             RFC 5322 section 3.2.4
@@ -53,11 +53,15 @@ def field_value(raw: bytes) -> bytes:
 
 
 def unfold(value: bytes) -> bytes:
-    """Join the lines of a value; each fold becomes a space, NULs go (RFC 5322 section 2.2.3)."""
+    """
+    Join the lines of a value: line ends go, white space stays (RFC 5322 section 2.2.3).
+
+    NULs go too, and a CR that ends no line is a space.
+    """
     value = value.strip(b" \t\r\n")
     if b"\n" not in value and b"\r" not in value and b"\0" not in value:
         return value
-    return _FOLD.sub(b" ", value).replace(b"\0", b"").strip(b" \t\r\n").replace(b"\r", b"")
+    return _FOLD.sub(b"", value).replace(b"\0", b"").replace(b"\r", b" ").strip(b" \t\n")
 
 
 def unquote(value: bytes) -> bytes:

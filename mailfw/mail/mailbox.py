@@ -22,6 +22,10 @@ NO_FLAGS: Flags = frozenset()
 Path = tuple[str, ...]
 INBOX: Path = ("INBOX",)
 
+#: The mailbox that a notice names when the account has other mailboxes than before, or other names, roles or
+#: subscriptions.
+TREE = "/"
+
 #: RFC 3501 section 2.3.1.1 gives UIDs 32 bits; clients with signed integers need them below this.
 UID_LIMIT = 2**31
 
@@ -54,7 +58,8 @@ class MailboxInfo:
     `id` is opaque, unique in the account and survives a rename.  `modseq` is the highest modification
     sequence of anything in it.  UIDs from `recent_uid` on have not been shown to any session as \\Recent.
     `unseen` counts messages without \\Seen, `deleted` those with \\Deleted, `size` is their octets.  `rights`
-    are those of whoever asked; its owner has all.
+    are those of whoever asked; its owner has all.  `annotated` is another number after each change of the mailbox's
+    annotations (`mailfw.optional.IAnnotatedMail`), whoever's, and may be another for no reason.
     """
 
     id: str
@@ -70,6 +75,7 @@ class MailboxInfo:
     size: int
     subscribed: bool
     rights: Rights = ALL_RIGHTS
+    annotated: int = 0
 
 
 # What may be done to the tree of mailboxes.
@@ -77,7 +83,11 @@ class MailboxInfo:
 
 @dataclass(frozen=True, slots=True)
 class CreateMailbox:
-    """Make a mailbox; missing parents are not made (they are shown as \\NonExistent)."""
+    """
+    Make a mailbox; missing parents are not made (they are shown as \\NonExistent).
+
+    There is one mailbox for a role: one for which there is another already is refused with `RoleTaken`.
+    """
 
     path: Path
     role: Role | None = None
@@ -106,7 +116,15 @@ class Subscribe:
     subscribed: bool = True
 
 
-MailboxEdit = CreateMailbox | RenameMailbox | DeleteMailbox | Subscribe
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Say what the mailbox is for, None for nothing.  Never the inbox, and never what another is for: `RoleTaken`."""
+
+    path: Path
+    role: Role | None
+
+
+MailboxEdit = CreateMailbox | RenameMailbox | DeleteMailbox | Subscribe | SetRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +157,7 @@ class Want(enum.Flag):
     PREVIEW = enum.auto()
     SORT = enum.auto()
     THREAD = enum.auto()
+    SAVED = enum.auto()
 
 
 @dataclass(slots=True)
@@ -149,7 +168,8 @@ class Row:
     `received` is the internal date in seconds since the epoch, and never changes.  `email_id` names the
     content: a copy in another mailbox has the same one.  What follows is None unless wanted: parts of a
     `mailfw.mail.summary.Summary`, and `thread_id`, the conversation it belongs to in its account, which never changes
-    and is wanted together with `ids`.
+    and is wanted together with `ids`; `saved`, when the message came into this mailbox, in seconds since the epoch, if
+    wanted and known: copied or moved it has another one (RFC 8514).
     """
 
     uid: int
@@ -168,6 +188,7 @@ class Row:
     sort: bytes | None = None
     thread_id: str | None = None
     ids: bytes | None = None
+    saved: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +231,7 @@ class Altered:
     """
     The result of changing flags: `modseq` of the mailbox afterwards, and what each changed message has now.
 
+    That `modseq` is each changed message's own, too: one call gives all of them the same.
     `conflicts` are the UIDs left alone because they changed after `unchanged_since`.
     """
 
@@ -232,6 +254,14 @@ class Expunged:
     """The result of an expunge: the UIDs that went, ascending, and the mailbox's modseq afterwards."""
 
     uids: tuple[int, ...]
+    modseq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The result of replacing a message: where the new one is, and the modseq of the old one's mailbox afterwards."""
+
+    appended: Appended
     modseq: int
 
 

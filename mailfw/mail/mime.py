@@ -7,7 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailfw.mail.fields import Parameters, field_value, parse_parameters, split_fields, to_octets, to_text
+from mailfw.mail.continuations import boundary_of
+from mailfw.mail.delimiters import Delimiters
+from mailfw.mail.fields import (
+    Parameters,
+    field_value,
+    parse_parameters,
+    split_fields,
+    to_octets,
+    to_text,
+    without_comments,
+)
 from mailfw.mail.preview import TEXTS, Excerpt
 
 #: Octets of one header that are looked at; what follows is content like any other.
@@ -24,8 +34,10 @@ MAX_BOUNDARY = 1000
 _MAX_DELIMITER = MAX_BOUNDARY + 70
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-# type "/" subtype                                                        RFC 2045 section 5.1
-_TYPE = re.compile(rb'([^\s/;"]+)[ \t]*/[ \t]*([^\s;"]+)')
+# type "/" subtype, whatever follows without a semicolon                    RFC 2045 section 5.1
+_TYPE = re.compile(rb'([^\x00-\x20()<>@,;:\\"/\[\]?=]+)\s*/\s*([^\x00-\x20()<>@,;:\\"/\[\]?=]+)(?:\s|\Z)')
+# mechanism := token                                                      RFC 2045 section 6.1
+_MECHANISM = re.compile(rb'[^\x00-\x20()<>@,;:\\"/\[\]?=\x7f-\xff]+')
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +110,12 @@ class _OpenPart:
 
     def close(self, end: int, newlines: int) -> Part:
         """Return the finished part, whose body ends at `end`, where so many line ends were passed."""
+        header_start, body_start = min(self.header_start, end), min(self.body_start, end)
         return Part(
-            header_start=self.header_start,
-            header_size=self.body_start - self.header_start,
-            body_size=end - self.body_start,
-            lines=newlines - self.newlines,
+            header_start=header_start,
+            header_size=body_start - header_start,
+            body_size=end - body_start,
+            lines=max(0, newlines - self.newlines),
             children=tuple(self.children),
             head=self.head,
             **self.facts,
@@ -129,8 +142,9 @@ class Scanner:
         self._in_header = True
         self._header = bytearray()
         self._header_room = MAX_HEADERS
-        self._delimiters: dict[bytes, tuple[int, bool]] = {}
-        self._needle = b""
+        self._blank: tuple[int, int] | None = None  # the empty line that was found last
+        self._no_blank = -1  # no other begins before here
+        self._delimiters = Delimiters()
         self._parts = 1
         #: The beginnings of the first texts that are no attachments, but for those of messages within.
         self.texts: list[Excerpt] = []
@@ -160,27 +174,38 @@ class Scanner:
     def _step(self) -> bool:
         """Deal with the next delimiter or end of a header; False when there is none in what we have."""
         start = self._next - self._base
-        blank = _BLANK_LINE.search(self._data, start) if self._in_header else None
-        found = self._find_delimiter(start, blank.start() if blank else len(self._data))
+        blank = self._find_blank() if self._in_header else None
+        found = self._find_delimiter(start, blank[0] - self._base if blank else len(self._data))
         if found is not None:
             self._delimit(*found)
             return True
         if blank is None:
             return False
-        self._next = self._base + blank.end() - 1
+        self._next = blank[1] - 1
         self._end_header(min(self._next + 1, self.size))
         return True
 
+    def _find_blank(self) -> tuple[int, int] | None:
+        """Return where the next empty line is, with the line end before it; what was looked through is not again."""
+        if self._blank is not None and self._blank[0] >= self._next:
+            return self._blank
+        found = _BLANK_LINE.search(self._data, max(self._next, self._no_blank) - self._base)
+        if found is None:
+            self._no_blank = max(self._no_blank, self._base + len(self._data) - 2)
+            return None
+        self._blank = (self._base + found.start(), self._base + found.end())
+        return self._blank
+
     def _find_delimiter(self, start: int, stop: int) -> tuple[int, int, int, bool] | None:
         """Return the offsets of the line ends around the next delimiter, whose it is, and whether it closes."""
-        data, needle = self._data, self._needle
+        data, needle = self._data, self._delimiters.needle
         while needle:
             at = data.find(needle, start, stop)
             if at < 0:
                 return None
             end = data.find(b"\n", at + 1, at + 1 + _MAX_DELIMITER)
             if end >= 0:
-                known = self._delimiters.get(data[at + 1 : end].rstrip(b" \t\r"))
+                known = self._delimiters.find(data[at + 1 : end])
                 if known is not None:
                     return self._base + at, self._base + end, *known
             start = at + 1
@@ -263,8 +288,7 @@ class Scanner:
             self._begin_text(part)
 
     def _enter_multipart(self, part: _OpenPart) -> None:
-        boundary = next((value for name, value in part.facts["parameters"] if name.lower() == "boundary"), "")
-        octets = to_octets(boundary).rstrip(b" \t\r\n")
+        octets = to_octets(boundary_of(part.facts["parameters"])).rstrip(b" \t\r\n")
         if not octets or len(octets) > MAX_BOUNDARY or b"\n" in octets:
             # A multipart without a boundary is malformed: shown as RFC 2045 section 5.2 says, so that it can be read.
             part.facts.update(type="text", subtype="plain", parameters=())
@@ -272,7 +296,7 @@ class Scanner:
             part.facts.update(type="application", subtype="octet-stream")
         else:
             part.boundary = octets
-            self._know_delimiters()
+            self._delimiters.know([part.boundary for part in self._stack])
 
     def _enter_message(self, part: _OpenPart) -> None:
         if len(self._stack) >= MAX_DEPTH or self._parts >= MAX_PARTS:
@@ -284,23 +308,10 @@ class Scanner:
 
     # ------------------------------------------------------------ delimiters
 
-    def _know_delimiters(self) -> None:
-        """Prepare to find the delimiters of all open multiparts; of equal ones, the innermost counts."""
-        self._delimiters.clear()
-        boundaries = []
-        for depth, part in enumerate(self._stack):
-            if part.boundary:
-                boundaries.append(part.boundary)
-                self._delimiters[b"--" + part.boundary + b"--"] = (depth, True)
-                self._delimiters[b"--" + part.boundary] = (depth, False)
-        # Whatever they have in common is worth searching for.
-        self._needle = b"\n--" + _common_start(boundaries) if boundaries else b""
-
     def _delimit(self, before: int, after: int, depth: int, closes: bool) -> None:
         """End what the delimiter between these two line ends ends, and begin the next part."""
         if not closes and self._parts >= MAX_PARTS:
-            self._delimiters.clear()
-            self._needle = b""
+            self._delimiters.forget()
             return
         self._next = after
         self._close_down_to(depth, self._end_before(before, depth))
@@ -311,32 +322,28 @@ class Scanner:
         else:
             self._parts += 1
             self._stack.append(_OpenPart(min(after + 1, self.size), owner.facts["subtype"] == "digest"))
-        self._know_delimiters()
+        self._delimiters.know([part.boundary for part in self._stack])
 
     def _end_before(self, before: int, depth: int) -> int:
         """Return where a body ends that a delimiter follows, to which the line end before it belongs."""
-        if self._in_header:
-            while self._in_header:
-                self._end_header(before + 1)
-            return before + 1
         index = before - self._base
         end = before - 1 if index and self._data[index - 1] == 13 else before
-        # The empty line after a header is the header's, even where a delimiter follows at once.
-        return max(end, self._stack[-1].body_start)
+        # So does the empty line behind a header, or the end of the header's last line (RFC 2046 section 5.1.1).
+        part = self._stack[min(depth + 1, len(self._stack) - 1)]
+        end = max(end, part.header_start)
+        while self._in_header:
+            self._end_header(max(end, self._stack[-1].header_start))
+        return end
 
     def _close_down_to(self, depth: int, end: int) -> None:
         self._gather_text(end)
         self._text = None
         newlines = self._count(end)
+        if end < self._counted:
+            newlines -= self._data.count(b"\n", end - self._base, self._counted - self._base)
         while len(self._stack) > depth + 1:
             part = self._stack.pop()
             self._stack[-1].children.append(part.close(end, newlines))
-
-
-def _common_start(boundaries: list[bytes]) -> bytes:
-    low, high = min(boundaries), max(boundaries)
-    differing = (at for at, (a, b) in enumerate(zip(low, high, strict=False)) if a != b)
-    return low[: next(differing, len(low))]
 
 
 # ---------------------------------------------------------------- the fields that describe a part
@@ -353,12 +360,14 @@ def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -
     if (value := found.get(b"type")) is not None:
         facts = _read_type(value)
     if value := found.get(b"transfer-encoding"):
-        facts["encoding"] = to_text(parse_parameters(value)[0]).lower() or "7bit"
+        mechanism = parse_parameters(value)[0]
+        facts["encoding"] = to_text(mechanism).lower() if _MECHANISM.fullmatch(mechanism) else "7bit"
     if value := found.get(b"disposition"):
         kind, parameters = parse_parameters(value)
         facts |= {"disposition": to_text(kind) or "attachment", "disposition_parameters": parameters}
     if value := found.get(b"language"):
-        facts["language"] = tuple(tag for tag in re.split(r"[,\s]+", to_text(value)) if tag)
+        tags = to_text(without_comments(value))  # RFC 3282 section 2
+        facts["language"] = tuple(tag for tag in re.split(r"[,\s]+", tags) if tag)
     for name, key in ((b"id", "id"), (b"description", "description"), (b"location", "location"), (b"md5", "md5")):
         if (value := found.get(name)) is not None:
             facts[key] = to_text(value)

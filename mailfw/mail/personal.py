@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from mailfw.mail.failure import NoPermission, NoSuchMailbox
 from mailfw.mail.mailbox import SEEN, FlagChange, Flags
-from mailfw.mail.rights import LOOKUP, READ, Rights, right_for
+from mailfw.mail.rights import LOOKUP, READ, Rights, allowed, right_for
 
 _SEEN: Flags = frozenset({SEEN})
 
@@ -35,14 +35,13 @@ def parted(flags: Flags, before: Flags) -> tuple[Flags, bool]:
 @lru_cache(maxsize=4096)
 def combined(old: Flags, change: FlagChange, flags: Flags, rights: Rights) -> Flags:
     """Return the flags a message has after a change by somebody with these rights: others stay as they are."""
-    allowed = frozenset(flag for flag in flags if right_for(flag) in rights)
     match change:
         case FlagChange.ADD:
-            return old | allowed
+            return old | allowed(flags, rights)
         case FlagChange.REMOVE:
-            return old - allowed
+            return old - allowed(flags, rights)
         case FlagChange.REPLACE:
-            return allowed | {flag for flag in old if right_for(flag) not in rights}
+            return allowed(flags, rights) | {flag for flag in old if right_for(flag) not in rights}
 
 
 def check_change(rights: Rights, change: FlagChange, flags: Flags) -> None:

@@ -122,4 +122,9 @@ def right_for(flag: str) -> str:
     return _FOR_FLAG.get(flag, WRITE)
 
 
+def allowed(flags: frozenset[str], rights: Rights) -> frozenset[str]:
+    """Return those of the flags that somebody with these rights may set."""
+    return frozenset(flag for flag in flags if right_for(flag) in rights)
+
+
 _FOR_FLAG = {"\\Seen": SEE, "\\Deleted": TRASH}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mailfw.mail.fields import to_octets
@@ -84,9 +84,13 @@ class SevenBit:
     Every part that has to be is encoded, quoted-printable or base64, in multiparts and messages within each other, and
     has an X-MIME-Autoconverted field that says so.  What is not understood is treated as one part.  Raw 8-bit text in
     header fields becomes encoded words.  No more than a few hundred KiB are held, whatever comes.
+
+    With `keeps_bodies` only headers are converted; `convert` does it, a raw field at a time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, convert: Callable[[bytes], bytes] = plain_field, keeps_bodies: bool = False) -> None:
+        self._convert = convert
+        self._keeps_bodies = keeps_bodies
         #: Whether a part below a multipart/signed was changed, so that its signature fits no longer (RFC 1847).
         self.broke_signature = False
         self._out: list[bytes] = []
@@ -173,7 +177,7 @@ class SevenBit:
             entity.waiting = sum(map(len, kept.values()))
 
     def _write_field(self, raw: bytes) -> None:
-        written = plain_field(raw)
+        written = self._convert(raw)
         self.broke_signature |= self._stack[-1].in_signed and written != raw
         self._out.append(written)
 
@@ -189,7 +193,7 @@ class SevenBit:
         elif entity.boundary and len(self._stack) < MAX_DEPTH:
             self._know_delimiters()
         elif entity.holds_message and len(self._stack) < MAX_DEPTH:
-            self._write_header("7bit")
+            self._write_header(entity.encoding if self._keeps_bodies else "7bit")
             entity.sink = Untouched()
             self._stack.append(_Entity(is_message=True, in_signed=entity.in_signed))
             self._in_header = True
@@ -244,6 +248,13 @@ class SevenBit:
         entity = self._stack[-1]
         looked = bytes(self._looked)
         self._looked.clear()
+        if self._keeps_bodies:
+            entity.boundary = b""
+            self._know_delimiters()
+            self._write_header(entity.encoding)
+            entity.sink = Untouched()
+            self._out.append(looked)
+            return
         is_clean = complete and is_seven_bit(looked)
         if entity.boundary:
             entity.boundary = b""
@@ -307,11 +318,12 @@ class SevenBit:
 
     def _begin_parts(self, owner: _Entity) -> None:
         """Write a multipart's header and preamble; what is behind its last part is treated like that too."""
-        self._write_header("7bit" if owner.encoding in _IDENTITY else owner.encoding)
-        preamble = Escaped()
+        is_kept = owner.encoding not in _IDENTITY or self._keeps_bodies
+        self._write_header(owner.encoding if is_kept else "7bit")
+        preamble = Untouched() if self._keeps_bodies else Escaped()
         self._out += (preamble.feed(bytes(self._looked)), preamble.close())
         self._looked.clear()
-        owner.sink = Escaped()
+        owner.sink = Untouched() if self._keeps_bodies else Escaped()
 
 
 def _pieces(line: bytes) -> Iterator[bytes]:

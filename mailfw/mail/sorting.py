@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,6 +46,12 @@ class SortKeys(NamedTuple):
         """Return the keys that `encode` wrote."""
         sent, answer, *texts = octets.split(b"\0")
         return cls(int(sent) if sent else None, bool(answer), *texts)
+
+
+def part_reader(name: str) -> Callable[[bytes], bytes]:
+    """Return what reads one of the keys that are octets from what `SortKeys.encode` wrote, without all the others."""
+    place = SortKeys._fields.index(name)
+    return lambda octets: octets.split(b"\0", place + 1)[place]
 
 
 def sort_keys(values: Mapping[bytes, bytes], sent: int | None) -> SortKeys:

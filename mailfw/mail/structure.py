@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from mailfw.mail.address_list import MailAddress, parse_addresses
+from mailfw.mail.continuations import joined
 from mailfw.mail.fields import Parameters, field_value, split_fields, to_octets
 from mailfw.mail.mime import Part
 
@@ -45,8 +46,9 @@ def envelope(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """
     Return the envelope of the message with these header fields, as `split_fields` gives them.
 
-    Text fields are served as they are, encoded words and all.  Of a repeated text field the first counts,
-    repeated address fields are taken together.
+    Text fields are served as they are, encoded words and all.  Of a repeated text field the last counts, as
+    in RFC 8621 section 4.1.2 (and that is the one a signature covers: RFC 6376 section 5.4.2); repeated address fields
+    are taken together.
     """
     return envelope_of(values_of(fields))
 
@@ -57,10 +59,10 @@ def values_of(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     for name, raw in fields:
         if name not in _VALUES:
             continue
-        if name not in values:
+        if name in _ADDRESSES and name in values:
+            values[name] += b";" + field_value(raw)  # which ends a group too
+        else:
             values[name] = field_value(raw)
-        elif name in _ADDRESSES:
-            values[name] += b"," + field_value(raw)
     return values
 
 
@@ -71,11 +73,18 @@ def envelope_of(values: Mapping[bytes, bytes]) -> bytes:
     lists[1:3] = [lists[0] if made == b"NIL" else made for made in lists[1:3]]
     return b"(%b %b %b %b %b)" % (
         nstring(values.get(b"date")),
-        nstring(values.get(b"subject")),
+        nstring(_one_line(values.get(b"subject"))),
         b" ".join(lists),
         nstring(values.get(b"in-reply-to")),
         nstring(values.get(b"message-id")),
     )
+
+
+def _one_line(subject: bytes | None) -> bytes | None:
+    """Return a subject with one space for any that were around a fold: they are no part of what was written."""
+    if subject is None or (b"\t" not in subject and b"  " not in subject):
+        return subject
+    return b" ".join(subject.split())
 
 
 def _address_list(value: bytes | None) -> bytes:
@@ -147,7 +156,7 @@ def _with_charset(part: Part) -> Parameters:
 def _parameters(parameters: Parameters) -> bytes:
     if not parameters:
         return b"NIL"
-    return b"(%b)" % b" ".join([nstring(to_octets(word)) for pair in parameters for word in pair])
+    return b"(%b)" % b" ".join([nstring(to_octets(word)) for pair in joined(parameters) for word in pair])
 
 
 def _extension(part: Part) -> bytes:

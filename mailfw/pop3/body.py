@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import re
-
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-
 
 class DotStuffer:
     """
     Doubles the dots that begin a line (RFC 1939 section 3), wherever the pieces are cut.
 
-    A bare LF is sent as CRLF: a client that ends lines with either would otherwise find the end of the message
-    in the middle of one that somebody has appended by IMAP.
+    A line here begins behind every LF, bare ones too: a client that ends lines with either would otherwise find the end
+    of the message in the middle of one that somebody has appended by IMAP.
     """
 
     def __init__(self) -> None:
-        self._last = b"\r\n"  # the two octets before the next piece
+        self._last = b"\r\n"  # the two octets before the next piece, as far as there were any
 
     def feed(self, octets: bytes) -> bytes:
         """Return a piece as it is sent."""
-        joined = self._last + octets
-        if joined.count(b"\n") != joined.count(b"\r\n"):
-            joined = _BARE_LF.sub(b"\r\n", joined)
-        stuffed = joined.replace(b"\r\n.", b"\r\n..")
-        # Of what was sent, the next piece needs to know a CRLF or a CR.
-        self._last = b"\r\n" if joined.endswith(b"\r\n") else b" " + joined[-1:]
-        return stuffed[2:]
+        if not octets:
+            return octets
+        begins = octets.startswith(b".") and self._last.endswith(b"\n")
+        self._last = octets[-2:] if len(octets) > 1 else self._last[-1:] + octets
+        if b"." in octets and b"\n." in octets:  # the first is far the faster, and enough for base64
+            octets = octets.replace(b"\n.", b"\n..")
+        return b"." + octets if begins else octets
 
     def finish(self) -> bytes:
         """Return the end of the response, after a CRLF where the message ends without one."""
@@ -56,7 +52,7 @@ class Cutter:
 
     def _cut(self, octets: bytes, start: int) -> int:
         """Return where the last line that is wanted ends."""
-        within = octets.count(b"\n", start)
+        within = octets.count(b"\n", start) if self._left else 0
         if within < self._left:
             self._left -= within
             return len(octets)

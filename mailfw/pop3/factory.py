@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.cred.portal import Portal
 
+from mailfw.optional import ICount
 from mailfw.pop3 import responses
 from mailfw.pop3.locks import Locks, OwnLocks
 from mailfw.pop3.server import Session
@@ -26,12 +27,13 @@ def pop3_factory(
     limits: ConnectionLimits | None = None,
     locks: Locks | None = None,
     attempts: Attempts | None = None,
+    logins_counted: ICount | None = None,
 ) -> SessionFactory:
     """
     Return a factory whose sessions log in at `portal` and serve the inbox of their account.
 
     `locks` says whose maildrop is locked: listeners that serve the same accounts share it.
-    `attempts` counts failed logins for all listeners.
+    `attempts` counts failed logins for all listeners, `logins_counted` those that succeed, for LOGIN-DELAY.
     """
     logins = Logins(
         portal,
@@ -41,9 +43,9 @@ def pop3_factory(
         attempts=attempts,
         enabled=settings.mechanisms,
     )
-    access = Access(settings, logins, locks or OwnLocks())
+    access = Access(settings, logins, locks or OwnLocks(), logins_counted)
 
     async def hold(stream: Stream) -> None:
         await Session(stream, access).run()
 
-    return SessionFactory(hold, clock, responses.TOO_MANY_CONNECTIONS, limits)
+    return SessionFactory(hold, clock, responses.TOO_MANY_CONNECTIONS.octets(), limits)

@@ -7,6 +7,8 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from mailfw.sasl.saslprep import saslprep
+
 #: Octets of a command with its CRLF (RFC 2449 section 4).
 LINE_LIMIT = 255
 
@@ -45,6 +47,8 @@ _COMMAND = re.compile(r"([!-~]+)(?: ([^\x00-\x1f\x7f]*))?")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 # sasl-mech = 1*20mech-char; mech-char = UPPER-ALPHA / DIGIT / HYPHEN / UNDERSCORE         RFC 4422 section 3.1
 _AUTHENTICATION = re.compile(r"([A-Za-z0-9_-]{1,20})(?: (=|[A-Za-z0-9+/=]+))?")
+# language-range = (1*8ALPHA *("-" 1*8alphanum)) / "*"                                    RFC 4647 section 2.1
+_LANGUAGE_RANGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|\*")
 #: Verbs whose argument may be UTF-8 (RFC 6856 section 2.2); everything else is ASCII.
 _IN_UTF_8 = frozenset({"USER", "PASS"})
 #: How a browser or a scanner begins that has come to the wrong port.
@@ -65,10 +69,11 @@ def parse_command(line: bytes) -> Command:
     matched = _COMMAND.fullmatch(text)
     if matched is None:
         raise BadSyntax("This is no command")
-    verb = matched[1].upper()
+    verb, argument = matched.groups()
+    verb = verb.upper()
     if not text.isascii() and verb not in _IN_UTF_8:
         raise BadSyntax("Only ASCII may be in this command")
-    return Command(verb, matched[2])
+    return Command(verb, argument)
 
 
 def nothing(argument: str | None) -> None:
@@ -78,10 +83,21 @@ def nothing(argument: str | None) -> None:
 
 
 def text(argument: str | None) -> bytes:
-    """Read a name or a password; spaces belong to it."""
-    if not argument:
+    """Read a name or a password; spaces belong to it, and what is no ASCII is prepared (RFC 6856 section 2.2)."""
+    try:
+        prepared = argument if argument is None or argument.isascii() else saslprep(argument)
+    except ValueError:
+        raise BadSyntax("A character is not allowed here")
+    if not prepared:  # what SASLprep leaves out is no password either
         raise BadSyntax("An argument is needed")
-    return argument.encode("utf-8")
+    return prepared.encode("utf-8")
+
+
+def language(argument: str | None) -> str | None:
+    """Read what LANG asks for: a language range, ``*``, or None for the list."""
+    if argument is not None and _LANGUAGE_RANGE.fullmatch(argument) is None:
+        raise BadSyntax("This language is not spoken here")
+    return argument
 
 
 def number(argument: str | None) -> int:

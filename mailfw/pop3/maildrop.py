@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from mailfw.interfaces import IAccount, IContent
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, MailboxInfo, Want
 from mailfw.optional import IManyContents, IUniqueIds
+from mailfw.pop3.ahead import REACH, ReadAhead
 from mailfw.pop3.responses import MESSAGE_GONE, NO_SUCH_MESSAGE, Refused, unique_id
-
-#: What is read ahead for a client that takes one message after the other: octets, and messages.
-AHEAD, AHEAD_COUNT = 128 * 1024, 16
 
 
 class Maildrop:
@@ -30,9 +28,8 @@ class Maildrop:
         self._octets = 0
         self._retrieved: set[int] = set()
         self._unique_ids: Mapping[int, str] = {}
-        # Contents read ahead, by number, and what was asked for last: clients fetch one message after the other.
-        self._ahead: dict[int, IContent] = {}
-        self._last = 0
+        self._ahead: ReadAhead | None = None
+        self._last = 0  # what was asked for last
         self.marked: set[int] = set()
 
     @classmethod
@@ -75,36 +72,39 @@ class Maildrop:
         return f"{number} {self._unique_ids.get(uid) or unique_id(uid, self._inbox.uid_validity)}"
 
     async def content(self, number: int) -> IContent:
-        """Open a message; one that another session has removed is refused."""
+        """Open a message, which the caller closes; one that another session has removed is refused."""
         self.check(number)
-        if number not in self._ahead:
-            await self.close()
-            if number == self._last + 1 and IManyContents.providedBy(self._account.store):
-                await self._read_ahead(self._account.store, number)
+        content = await self._take_ahead(number) or await self._open(number)
         self._last = number
-        content = self._ahead.pop(number, None) or await self._open(number)
         if content is None:
             raise Refused(MESSAGE_GONE)
         return content
 
+    async def _take_ahead(self, number: int) -> IContent | None:
+        """Return a message that was opened ahead, for a client that takes one after the other."""
+        if number == self._last:
+            return None  # RETR behind TOP: what is ahead stays there
+        if number < self._last:
+            await self.close()
+        elif self._ahead is not None:
+            content = await self._ahead.take(self._uids[number - 1])
+            if content is not None:
+                return content
+            await self.close()
+        if number != self._last + 1 or not self._last or not IManyContents.providedBy(self._account.store):
+            return None
+        uids = self._uids[number - 1 : number - 1 + REACH].tolist()
+        self._ahead = ReadAhead(self._account.store, self._account.name, self._inbox.id, uids)
+        return await self._ahead.take(self._uids[number - 1])
+
     async def _open(self, number: int) -> IContent | None:
         return await self._account.store.content(self._account.name, self._inbox.id, self._uids[number - 1])
 
-    async def _read_ahead(self, store: IManyContents, number: int) -> None:
-        """Open a message, and those behind it that are small."""
-        end, octets = number, self._sizes[number - 1]
-        while end < len(self._uids) and octets + self._sizes[end] <= AHEAD and end - number < AHEAD_COUNT:
-            octets += self._sizes[end]
-            end += 1
-        numbers = {self._uids[n - 1]: n for n in range(number, end + 1)}
-        async for batch in store.contents(self._account.name, self._inbox.id, list(numbers)):
-            self._ahead.update({numbers[uid]: content for uid, content in batch})
-
     async def close(self) -> None:
         """Let go of what was read ahead."""
-        ahead, self._ahead = self._ahead, {}
-        for content in ahead.values():
-            await content.close()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await ahead.close()
 
     # ------------------------------------------------------------ what becomes of it
 
@@ -117,8 +117,14 @@ class Maildrop:
         """How many messages the client has fetched."""
         return len(self._retrieved)
 
-    async def commit(self) -> None:
-        """Remove what is marked, and nothing else that has \\Deleted; then give what was retrieved \\Seen."""
+    async def commit(self, removes_retrieved: bool = False) -> None:
+        """
+        Remove what is marked, and nothing else that has \\Deleted; then give what was retrieved \\Seen.
+
+        What was retrieved is marked too where nothing may stay (EXPIRE 0, RFC 2449 section 6.7).
+        """
+        if removes_retrieved:
+            self.marked |= self._retrieved
         store, name, inbox = self._account.store, self._account.name, self._inbox.id
         removed = [self._uids[number - 1] for number in sorted(self.marked)]
         if removed:

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mailfw.pop3.languages import ENGLISH, Language
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A status line: its English text, the key of its translations, with ``{}`` where values go.
+
+    `code` is a response code of RFC 2449 section 8, RFC 3206 section 4 or RFC 6856 section 5.
+    """
+
+    is_positive: bool
+    text: str
+    code: str = ""
+
+    def octets(self, language: Language = ENGLISH, *values: object) -> bytes:
+        """Return the line as it is sent; a code comes before the text, and is never translated."""
+        text = language.translate(self.text)
+        if values:
+            text = text.format(*values)
+        if self.code:
+            text = f"[{self.code}] {text}"
+        return f"{'+OK' if self.is_positive else '-ERR'} {text}\r\n".encode()
 
 
 class Refused(Exception):
-    """A command is answered with `response` and has no effect."""
+    """A command is answered with `answer` and has no effect; `values` go into its text."""
 
-    def __init__(self, response: bytes) -> None:
-        super().__init__(response)
-        self.response = response
-
-
-def ok(text: str) -> bytes:
-    """Return a positive status line."""
-    return f"+OK {text}\r\n".encode("ascii")
+    def __init__(self, answer: Answer, *values: object) -> None:
+        super().__init__(answer)
+        self.answer = answer
+        self.values = values
 
 
-def err(text: str, code: str = "") -> bytes:
-    """Return a negative status line, with a response code of RFC 2449 section 8 or RFC 3206."""
-    return f"-ERR [{code}] {text}\r\n".encode("ascii") if code else f"-ERR {text}\r\n".encode("ascii")
+def ok(text: str) -> Answer:
+    """Return a positive answer."""
+    return Answer(True, text)
+
+
+def err(text: str, code: str = "") -> Answer:
+    """Return a negative answer."""
+    return Answer(False, text, code)
 
 
 #: What stands before a challenge (RFC 5034 section 4).
@@ -48,16 +74,28 @@ THROTTLED = err("Too many failed logins; try again later", "AUTH")
 NOT_BASE64 = err("This is not base64")
 UNAVAILABLE = err("Logins cannot be checked at the moment", "SYS/TEMP")
 IN_USE = err("Another session has this maildrop", "IN-USE")
+TOO_SOON = err("Too soon after the last login; wait {} seconds", "LOGIN-DELAY")
+NO_MAILDROP = err("This maildrop cannot be opened; tell the postmaster", "SYS/PERM")
 
 # TLS
 BEGIN_TLS = ok("Begin TLS")
 TLS_ALREADY = err("This is under TLS already")
 NO_TLS = err("TLS is not offered here")
+TLS_TOO_LATE = err("STLS comes before UTF8")
+
+# text in other alphabets
+UTF_8 = ok("UTF-8 from now on")
+LANGUAGE_LIST = ok("Languages")
+NO_SUCH_LANGUAGE = err("This language is not spoken here")
 
 # the maildrop
 NO_SUCH_MESSAGE = err("No such message")
 MESSAGE_GONE = err("This message is no longer there")
 DONE = ok("Done")
+STATISTICS = ok("{} messages ({} octets)")
+SIZE = ok("{} octets")
+TOP = ok("Top of message")
+CAPABILITIES = ok("What there is")
 FAULT = err("Something is wrong here; try again later", "SYS/TEMP")
 
 # the end
@@ -67,22 +105,40 @@ SHUTTING_DOWN = err("The server stops; try again later", "SYS/TEMP")
 TOO_MANY_CONNECTIONS = err("Too many connections; try again later", "SYS/TEMP")
 
 
-def capabilities(tls: bool, passwords: bool, mechanisms: Sequence[str], software: str) -> bytes:
-    """Return the answer to CAPA: whether STLS and USER can be used now, and with which mechanisms AUTH can."""
-    names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
-    if tls:
-        names.append("STLS")
-    if passwords:
-        names.append("USER")
-    if mechanisms:
-        names.append("SASL " + " ".join(mechanisms))
-    names.append(f"IMPLEMENTATION {software}")
-    return ok("What there is") + lines(names) + END
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """
+    What CAPA tells: whether STLS and USER can be used now, AUTH with which mechanisms, and what the site's rules are.
+
+    `expire` is how many days mail may stay, None without end; `login_delay` seconds between two logins, 0 for any.
+    """
+
+    tls: bool
+    passwords: bool
+    mechanisms: Sequence[str]
+    expire: int | None
+    login_delay: int
+    software: str
+
+    def names(self) -> list[str]:
+        """Return the lines; arguments follow a space (RFC 2449 section 6)."""
+        names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
+        names.append("EXPIRE NEVER" if self.expire is None else f"EXPIRE {self.expire}")
+        if self.login_delay:
+            names.append(f"LOGIN-DELAY {self.login_delay}")
+        names += ["UTF8 USER" if self.passwords else "UTF8", "LANG"]  # RFC 6856 sections 2.2 and 3
+        if self.tls:
+            names.append("STLS")
+        if self.passwords:
+            names.append("USER")
+        if self.mechanisms:
+            names.append("SASL " + " ".join(self.mechanisms))
+        return [*names, f"IMPLEMENTATION {self.software}"]
 
 
 def lines(texts: Iterable[str]) -> bytes:
     """Return lines of a multi-line response; none of them begins with a dot."""
-    return "".join([f"{text}\r\n" for text in texts]).encode("ascii")
+    return "".join([f"{text}\r\n" for text in texts]).encode()
 
 
 def unique_id(uid: int, uid_validity: int) -> str:

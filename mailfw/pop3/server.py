@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
 from typing import Any, ClassVar
 
 from twisted.logger import Logger
 
-from mailfw.interfaces import IAccount, IContent
+from mailfw.interfaces import IAccount
+from mailfw.mail.failure import NoPermission, NoSuchAccount, NoSuchMailbox
 from mailfw.pop3 import grammar, responses
-from mailfw.pop3.body import Cutter, DotStuffer
 from mailfw.pop3.grammar import Authentication, BadSyntax, Top, parse_command
+from mailfw.pop3.languages import ENGLISH, LANGUAGES, language_of
 from mailfw.pop3.maildrop import Maildrop
-from mailfw.pop3.responses import END, Refused, err, lines, ok
+from mailfw.pop3.responses import END, Answer, Capabilities, Refused, err, lines, ok
+from mailfw.pop3.sending import Torn, send
 from mailfw.pop3.settings import Access
 from mailfw.sasl.credentials import UsernamePassword
 from mailfw.sasl.exchange import Cancelled, Malformed, NotBase64, Throttled, Unavailable
 from mailfw.sasl.exchange import Refused as LoginRefused
 from mailfw.sasl.logins import Login
-from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut
+from mailfw.wire.stream import Stream
 
 log = Logger()
 
-#: Octets of a message, and lines of a listing, between two looks whether the client still takes them.
-CHUNK = 128 * 1024
+#: Commands between two looks whether others have to have their turn.
+GROUP = 16
+#: Lines of a listing between two looks whether the client still takes them.
 BATCH = 1000
+#: What will not be otherwise however often a client tries again (RFC 3206 section 4).
+_LASTING = (NoSuchAccount, NoSuchMailbox, NoPermission, PermissionError)
 
 #: What is answered to an exchange that comes to no judgement.
-_WRONG: Mapping[type[Exception], bytes] = {
+_WRONG: Mapping[type[Exception], Answer] = {
     NotBase64: responses.NOT_BASE64,
     Malformed: responses.BAD_EXCHANGE,
     Cancelled: responses.CANCELLED,
@@ -60,7 +67,8 @@ class Session:
         self._errors = 0
         self._failed_logins = 0
         self._octets = 0
-        self._within_message = False
+        self._utf_8 = False
+        self._language = ENGLISH
         self._over = False
 
     async def run(self) -> None:
@@ -70,7 +78,10 @@ class Session:
         ending = "fault"
         try:
             while not self._over:
-                await self._answer_next()
+                for _ in range(GROUP):
+                    await self._answer_next()
+                    if self._over:
+                        break
                 await self._stream.give_way()
             ending = "closed"
         except Disconnected:
@@ -78,7 +89,7 @@ class Session:
         except TimedOut:
             ending = "timeout"  # RFC 1939 section 3: no response, and nothing is removed
         except ShuttingDown:
-            self._stream.write(responses.SHUTTING_DOWN)  # POP3 has no farewell of its own: RFC 3206 section 4 serves
+            self._say(responses.SHUTTING_DOWN)  # POP3 has no farewell of its own: RFC 3206 section 4 serves
             ending = "shutdown"
         finally:
             if self._maildrop is not None:
@@ -92,27 +103,31 @@ class Session:
         except LineTooLong:
             self._refuse(responses.LINE_TOO_LONG)
             return
-        if grammar.is_http(line):
-            self._end(responses.UNKNOWN_COMMAND)
-            return
         try:
             await self._obey(line)
         except BadSyntax as broken:
-            self._refuse(err(str(broken)))
+            if grammar.is_http(line):
+                self._end(responses.UNKNOWN_COMMAND)
+            else:
+                self._refuse(err(str(broken)))
         except Refused as refused:
-            self._refuse(refused.response)
+            self._refuse(refused.answer, *refused.values)
         except (Disconnected, TimedOut, ShuttingDown):
             raise
+        except Torn:
+            log.failure("A POP3 client of {peer} got half a message", peer=self._stream.peer[0])
+            self._over = True
         except Exception:
             log.failure("A POP3 command of {peer} failed", peer=self._stream.peer[0])
-            self._over = self._within_message  # nothing can be said within a message: only closing tells
-            if not self._over:
-                self._refuse(responses.FAULT)
+            self._refuse(responses.FAULT)
 
     async def _obey(self, line: bytes) -> None:
         command = parse_command(line)
         known = self._COMMANDS.get(command.verb)
         if known is None:
+            if grammar.is_http(line):
+                self._end(responses.UNKNOWN_COMMAND)
+                return
             raise Refused(responses.UNKNOWN_COMMAND)
         when, parse, act = known
         if when is When.TRANSACTION and self._maildrop is None:
@@ -121,37 +136,59 @@ class Session:
             raise Refused(responses.NOT_AFTER_LOGIN)
         await act(self, parse(command.argument))
 
-    def _refuse(self, response: bytes) -> None:
+    def _say(self, answer: Answer, *values: object) -> None:
+        self._stream.write(answer.octets(self._language, *values))
+
+    def _refuse(self, answer: Answer, *values: object) -> None:
         """Answer no; too often, and it is the last answer."""
         self._errors += 1
         if self._errors > self._settings.hard_errors:
-            response = responses.TOO_MANY_ERRORS
+            answer, values = responses.TOO_MANY_ERRORS, ()
             self._over = True
-        self._stream.write(response)
+        self._say(answer, *values)
 
-    def _end(self, response: bytes) -> None:
-        self._stream.write(response)
+    def _end(self, answer: Answer) -> None:
+        self._say(answer)
         self._over = True
 
     # ------------------------------------------------------------ any state
 
     async def _capa(self, _: None) -> None:
         """RFC 2449 section 5: what is said depends on TLS alone."""
-        stream, logins = self._stream, self._access.logins
-        tls = self._settings.tls is not None and not stream.is_secure
-        passwords, mechanisms = logins.takes_passwords(stream), logins.offered(stream)
-        stream.write(responses.capabilities(tls, passwords, mechanisms, self._settings.software))
+        stream, logins, settings = self._stream, self._access.logins, self._settings
+        capabilities = Capabilities(
+            settings.tls is not None and not stream.is_secure,
+            logins.takes_passwords(stream),
+            logins.offered(stream),
+            settings.expire,
+            settings.login_delay,
+            settings.software,
+        )
+        self._say(responses.CAPABILITIES)
+        stream.write(lines(capabilities.names()) + END)
+
+    async def _lang(self, wanted: str | None) -> None:
+        """RFC 6856 section 3: the first answer in another language is that it was chosen."""
+        if wanted is None:
+            self._say(responses.LANGUAGE_LIST)
+            self._stream.write(lines(f"{each.tag} {each.name}" for each in LANGUAGES) + END)
+            return
+        language = language_of(self._settings.language if wanted == "*" else wanted)
+        if language is None:
+            raise Refused(responses.NO_SUCH_LANGUAGE)
+        self._language = language
+        self._say(ok(f"{language.tag} {language.changed}"))
 
     async def _quit(self, _: None) -> None:
         """RFC 1939 section 6: the one way into the UPDATE state."""
-        response = responses.GOODBYE
+        answer = responses.GOODBYE
         try:
             if self._maildrop is not None:
-                await self._maildrop.commit()
+                await self._maildrop.commit(removes_retrieved=self._settings.expire == 0)
         except Exception:
             log.failure("A maildrop could not be updated")
-            response = responses.NOT_REMOVED
-        self._end(response)
+            answer = responses.NOT_REMOVED
+        self._end(answer)
 
     # ------------------------------------------------------------ AUTHORIZATION state
 
@@ -161,9 +198,16 @@ class Session:
             raise Refused(responses.TLS_ALREADY)
         if self._settings.tls is None:
             raise Refused(responses.NO_TLS)
-        self._stream.write(responses.BEGIN_TLS)
+        if self._utf_8:
+            raise Refused(responses.TLS_TOO_LATE)  # RFC 6856 section 2.1
+        self._say(responses.BEGIN_TLS)
         self._stream.start_tls(self._settings.tls)
         self._name = None
+
+    async def _utf8(self, _: None) -> None:
+        """RFC 6856 section 2.1: headers go as they are from now on."""
+        self._utf_8 = True
+        self._say(responses.UTF_8)
 
     async def _user(self, name: bytes) -> None:
         """Any name is taken, for nobody learns here who exists."""
@@ -171,7 +215,7 @@ class Session:
         if not logins.takes_passwords(self._stream):
             raise Refused(responses.NO_PASSWORDS if logins.permits(self._stream) else responses.PASSWORDS_NEED_TLS)
         self._name = name
-        self._stream.write(responses.NAME_TAKEN)
+        self._say(responses.NAME_TAKEN)
 
     async def _pass(self, password: bytes) -> None:
         name, self._name = self._name, None
@@ -198,22 +242,37 @@ class Session:
             self._end(responses.TOO_MANY_LOGINS)
             return
         except tuple(_WRONG) as wrong:
-            raise Refused(next(response for kind, response in _WRONG.items() if isinstance(wrong, kind)))
+            raise Refused(next(answer for kind, answer in _WRONG.items() if isinstance(wrong, kind)))
         await self._lock(login.account, login.logout)
 
     async def _lock(self, account: IAccount, log_out: Callable[[], object]) -> None:
         """Take the maildrop for this session alone (RFC 1939 section 4)."""
-        if not await self._access.locks.take(account.name):
-            log_out()
-            raise Refused(responses.IN_USE)
         try:
-            self._maildrop = await Maildrop.open(account)
+            self._maildrop = await self._open(account)
         except BaseException:
-            self._access.locks.release(account.name)
             log_out()
             raise
         self._account, self._log_out = account, log_out
-        self._stream.write(ok("{} messages ({} octets)".format(*self._maildrop.statistics())))
+        self._say(responses.STATISTICS, *self._maildrop.statistics())
+
+    async def _open(self, account: IAccount) -> Maildrop:
+        if not await self._access.locks.take(account.name):
+            raise Refused(responses.IN_USE)
+        try:
+            await self._wait_enough(account.name)
+            return await Maildrop.open(account)
+        except BaseException as fault:
+            self._access.locks.release(account.name)
+            if isinstance(fault, _LASTING):
+                log.failure("The maildrop of {account} cannot be opened", account=account.name)
+                raise Refused(responses.NO_MAILDROP) from fault
+            raise
+
+    async def _wait_enough(self, account: str) -> None:
+        """Refuse who comes again before the login delay has passed (RFC 2449 section 6.5)."""
+        counted = self._access.logins_counted
+        if counted is not None and (wait := await counted.take(account)):
+            raise Refused(responses.TOO_SOON, math.ceil(wait))
 
     def _release(self) -> None:
         if self._account is not None and self._log_out is not None:
@@ -228,7 +287,7 @@ class Session:
         return self._maildrop
 
     async def _stat(self, _: None) -> None:
-        self._stream.write(ok("{} {}".format(*self._mail.statistics())))
+        self._stream.write(b"+OK %d %d\r\n" % self._mail.statistics())
 
     async def _list(self, number: int | None) -> None:
         await self._show(number, self._mail.scan_listing)
@@ -240,19 +299,21 @@ class Session:
         """Answer with the listing of one message, or of each."""
         if number is not None:
             self._mail.check(number)
-            self._stream.write(ok(listing(number)))
+            self._stream.write(lines(["+OK " + listing(number)]))
             return
-        self._stream.write(ok("{} messages ({} octets)".format(*self._mail.statistics())))
+        self._say(responses.STATISTICS, *self._mail.statistics())
         numbers = self._mail.numbers()
         while batch := list(islice(numbers, BATCH)):
             self._stream.write(lines(map(listing, batch)))
             await self._stream.drain()
+            await self._stream.give_way()
         self._stream.write(END)
 
     async def _retr(self, number: int) -> None:
         content = await self._mail.content(number)
         try:
-            await self._send(content, f"{content.size} octets", None)
+            title = responses.SIZE.octets(self._language, content.size)
+            self._octets += await send(self._stream, content, title, self._utf_8)
         finally:
             await content.close()
         self._mail.note_retrieved(number)
@@ -260,41 +321,22 @@ class Session:
     async def _top(self, wanted: Top) -> None:
         content = await self._mail.content(wanted.number)
         try:
-            await self._send(content, "Top of message", Cutter(wanted.lines))
+            title = responses.TOP.octets(self._language)
+            self._octets += await send(self._stream, content, title, self._utf_8, wanted.lines)
         finally:
             await content.close()
-
-    async def _send(self, content: IContent, title: str, cutter: Cutter | None) -> None:
-        """Send a message in pieces; the first is read before anything is promised."""
-        stuffer = DotStuffer()
-        offset = 0
-        octets = await content.read(0, CHUNK)
-        self._stream.write(ok(title))
-        self._within_message = True
-        while octets:
-            offset += len(octets)
-            self._octets += len(octets)
-            self._stream.write(stuffer.feed(octets if cutter is None else cutter.feed(octets)))
-            if offset >= content.size or (cutter is not None and cutter.done):
-                break
-            await self._stream.drain()
-            octets = await content.read(offset, CHUNK)
-        if offset < content.size and not (cutter is not None and cutter.done):
-            raise EOFError("A message is shorter than its store said")
-        self._stream.write(stuffer.finish())
-        self._within_message = False
 
     async def _dele(self, number: int) -> None:
         self._mail.check(number)
         self._mail.marked.add(number)
-        self._stream.write(responses.DONE)
+        self._say(responses.DONE)
 
     async def _rset(self, _: None) -> None:
         self._mail.marked.clear()
-        self._stream.write(responses.DONE)
+        self._say(responses.DONE)
 
     async def _noop(self, _: None) -> None:
-        self._stream.write(responses.DONE)
+        self._say(responses.DONE)
 
     # ------------------------------------------------------------ the end
 
@@ -313,8 +355,10 @@ class Session:
     #: When a command may come, how its argument is read, and what it does.
     _COMMANDS: ClassVar[Mapping[str, tuple[When, Callable[[str | None], Any], Callable[..., Awaitable[None]]]]] = {
         "CAPA": (When.ANY, grammar.nothing, _capa),
+        "LANG": (When.ANY, grammar.language, _lang),
         "QUIT": (When.ANY, grammar.nothing, _quit),
         "STLS": (When.AUTHORIZATION, grammar.nothing, _stls),
+        "UTF8": (When.AUTHORIZATION, grammar.nothing, _utf8),
         "USER": (When.AUTHORIZATION, grammar.text, _user),
         "PASS": (When.AUTHORIZATION, grammar.text, _pass),
         "AUTH": (When.AUTHORIZATION, grammar.authentication, _auth),

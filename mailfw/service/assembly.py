@@ -23,10 +23,11 @@ from mailfw.generations import Generations
 from mailfw.http.site import Status, http_site
 from mailfw.interfaces import IMailStore
 from mailfw.network import Networks
+from mailfw.policies.tally import OwnTally
 from mailfw.pop3.locks import OwnLocks
 from mailfw.service.judges import Judges, make_judges, site_of
 from mailfw.service.post import DAY, Post, make_post, make_store
-from mailfw.service.sessions import IMPLICIT_TLS, Parts, make_sessions
+from mailfw.service.sessions import IMPLICIT_TLS, Parts, make_sessions, pop3_logins
 from mailfw.service.sweeper import Sweeper
 from mailfw.sharing import view_of
 from mailfw.site import Site
@@ -103,6 +104,7 @@ def assemble(
         Load(limits.messages_in_flight, limits.octets_in_flight),
         Allowance(limits.errors_per_minute, 60.0, reactor.seconds),
         reactor,
+        pop3_logins(configuration, OwnTally(reactor.seconds)),
     )
     sessions = make_sessions(parts)
     factories = {name: behind_tls(parts, name, factory) for name, factory in sessions.items()}

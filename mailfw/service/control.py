@@ -17,9 +17,10 @@ from twisted.logger import Logger
 from mailfw.commands.language import REQUEST_LIMIT, SOCKET
 from mailfw.service.answers import Answers
 from mailfw.service.private_socket import PrivateSocket
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut
 from mailfw.wire.limits import ConnectionLimits
 from mailfw.wire.protocol import SessionFactory
-from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
+from mailfw.wire.stream import Stream
 
 log = Logger()
 

@@ -18,11 +18,11 @@ from twisted.logger import Logger
 
 from mailfw import __version__
 from mailfw.cluster.keeper import Counting, Keeper
+from mailfw.cluster.offers import offers_of
 from mailfw.cluster.workers import Program, SharedPort, Workers, processor_seconds
 from mailfw.configuration import Configuration, ConfigurationRefused
 from mailfw.configuration.choices import Choices, read
 from mailfw.generations import Generations
-from mailfw.optional import ISharedMail
 from mailfw.options import check_endpoints
 from mailfw.plugins import PluginRefused
 from mailfw.service.assembly import Assembly
@@ -129,7 +129,7 @@ class Crew:
             "count": self.count,
             "clock": self._assembly.post.queue.seconds(),
             "store": self._store,
-            "shares": ISharedMail.providedBy(self._assembly.store),
+            "offers": offers_of(self._assembly.store),
         }
         inherited = {"generations": self.generations.descriptor}
         reactor = type(self._reactor).__module__  # plug-ins may need this one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar, get_args
 
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from mailfw.interfaces import IDirectory, IQuotas, IResolver, IRouter
 from mailfw.mail.address import Address
@@ -13,6 +13,7 @@ from mailfw.mail.lookup import Answer
 from mailfw.mail.quota import QuotaLimits
 from mailfw.mail.resolution import NoSuchRecipient, Resolution
 from mailfw.mail.route import Route, Unroutable
+from mailfw.optional import ISettableQuotas
 from mailfw.patience import within
 
 T = TypeVar("T")
@@ -111,6 +112,8 @@ class PromptQuotas:
         self._prompter = prompter
         self._known: dict[str, QuotaLimits] = {}
         self._until = 0.0
+        if ISettableQuotas.providedBy(quotas):
+            alsoProvides(self, ISettableQuotas)
 
     async def limits(self, account: str) -> QuotaLimits:
         """Ask."""
@@ -122,3 +125,10 @@ class PromptQuotas:
         if known is None:
             known = self._known[account] = await self._prompter.ask(self._quotas.limits(account), QuotaLimits)
         return known
+
+    async def change_limits(self, account: str, limits: QuotaLimits) -> None:
+        """Change them, and forget what was told before."""
+        try:
+            await self._prompter.ask(ISettableQuotas(self._quotas).change_limits(account, limits), type(None))
+        finally:
+            self._known.pop(account, None)

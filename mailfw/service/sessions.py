@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,15 @@ from twisted.cred.portal import Portal
 from mailfw import __version__
 from mailfw.allowance import Allowance
 from mailfw.configuration import Configuration
+from mailfw.configuration.keys import IMAPClient
+from mailfw.imap.allowances import BY_ACCOUNT, Rule, SessionCount
+from mailfw.imap.allowances import Allowance as ClientAllowance
+from mailfw.imap.capabilities import CAPABILITIES
 from mailfw.imap.factory import IMAPSettings, imap_factory
 from mailfw.interfaces import IIntake
 from mailfw.mail.envelope import Service
 from mailfw.network import Networks
+from mailfw.optional import ICount, ITally
 from mailfw.pop3.factory import POP3Settings, pop3_factory
 from mailfw.pop3.locks import Locks
 from mailfw.sasl.logins import Attempts
@@ -41,6 +46,7 @@ class Parts:
     load: Load
     mistakes: Allowance
     reactor: Any
+    pop3_logins: ICount
     elsewhere: Callable[[str], Elsewhere | None] = lambda name: None
 
     def tls(self, name: str) -> Any:
@@ -59,6 +65,12 @@ class Parts:
             patience,
             self.elsewhere(name),
         )
+
+
+def pop3_logins(configuration: Configuration, tally: ITally) -> ICount:
+    """Return a count that lets an account log in to POP3 once in each login delay (RFC 2449 section 6.5)."""
+    delay = configuration.pop3.login_delay
+    return tally.allow(1 if delay else 0, float(delay or 1))
 
 
 def trusted(configuration: Configuration) -> Networks:
@@ -83,7 +95,8 @@ RECEIVING = {
 def make_sessions(parts: Parts) -> dict[str, SessionFactory]:
     """Return a factory for each service that speaks a mail protocol; one that nobody listens with costs nothing."""
     sessions = {name: _smtp(parts, name) for name in RECEIVING}
-    sessions |= {name: _imap(parts, name) for name in ("imap", "imaps")}
+    counted = SessionCount(parts.elsewhere(BY_ACCOUNT))
+    sessions |= {name: _imap(parts, name, counted) for name in ("imap", "imaps")}
     sessions |= {name: _pop3(parts, name) for name in ("pop3", "pop3s")}
     return sessions
 
@@ -147,14 +160,30 @@ def smtp_settings(parts: Parts, name: str) -> SMTPSettings:
     )
 
 
-def _imap(parts: Parts, name: str) -> SessionFactory:
+def _imap(parts: Parts, name: str, sessions: SessionCount) -> SessionFactory:
+    configuration, imap = parts.configuration, parts.configuration.imap
     settings = IMAPSettings(
-        parts.configuration.hostname,
+        configuration.hostname,
         tls=_start_tls(parts, name),
-        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
-        append_limit=parts.configuration.limits.message_size,
+        allow_plaintext_auth=configuration.allow_plaintext_auth,
+        allowance=ClientAllowance(
+            _capabilities(imap.without),
+            imap.line,
+            imap.command,
+            configuration.limits.message_size,
+            imap.search_time,
+            imap.sessions,
+        ),
+        rules=[_rule(each) for each in configuration.imap_client],
+        jmap_url=imap.jmap_url,
+        quota_setters=frozenset(account.lower() for account in imap.quota_setters),
+        annotations={
+            name: text.encode("utf-8")
+            for name, text in (("/shared/admin", imap.admin), ("/shared/comment", imap.comment))
+            if text
+        },
         version=__version__,
-        mechanisms=parts.configuration.mechanisms,
+        mechanisms=configuration.mechanisms,
     )
     return imap_factory(
         settings,
@@ -163,16 +192,40 @@ def _imap(parts: Parts, name: str) -> SessionFactory:
         clock=parts.reactor,
         limits=parts.limits(name),
         attempts=parts.attempts,
+        sessions=sessions,
+    )
+
+
+def _capabilities(names: Sequence[str]) -> frozenset[bytes]:
+    known = {each.name.upper(): each.name for each in CAPABILITIES}
+    return frozenset(known[name.upper().encode("ascii")] for name in names)
+
+
+def _rule(client: IMAPClient) -> Rule:
+    return Rule(
+        [each.lower() for each in client.accounts],
+        Networks(client.networks),
+        [each.lower() for each in client.programs],
+        _capabilities(client.without),
+        client.line,
+        client.command,
+        client.message,
+        client.search_time,
+        client.sessions,
     )
 
 
 def _pop3(parts: Parts, name: str) -> SessionFactory:
+    configuration, pop3 = parts.configuration, parts.configuration.pop3
     settings = POP3Settings(
-        parts.configuration.hostname,
-        allow_plaintext_auth=parts.configuration.allow_plaintext_auth,
+        configuration.hostname,
+        allow_plaintext_auth=configuration.allow_plaintext_auth,
         tls=_start_tls(parts, name),
-        timeout=parts.configuration.limits.pop3_timeout,
-        mechanisms=parts.configuration.mechanisms,
+        timeout=configuration.limits.pop3_timeout,
+        mechanisms=configuration.mechanisms,
+        expire=pop3.expire if pop3.expire >= 0 else None,
+        login_delay=pop3.login_delay,
+        language=pop3.language,
     )
     return pop3_factory(
         settings,
@@ -181,4 +234,5 @@ def _pop3(parts: Parts, name: str) -> SessionFactory:
         limits=parts.limits(name),
         locks=parts.locks,
         attempts=parts.attempts,
+        logins_counted=parts.pop3_logins if pop3.login_delay else None,
     )

@@ -35,7 +35,7 @@ from mailfw.cluster.channel import Asking
 from mailfw.cluster.counters import Counters
 from mailfw.cluster.custody import RemoteCustody, RemoteLocks, RemotePolicy, questions_of
 from mailfw.cluster.keeper import WorkerDesk
-from mailfw.cluster.remote_shares import RemoteShares
+from mailfw.cluster.offers import lend
 from mailfw.cluster.shares import Shares
 from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.configuration import Configuration, ConfigurationRefused
@@ -50,7 +50,7 @@ from mailfw.service.first_start import configured_certificates, own_pair
 from mailfw.service.judges import make_judges, site_of
 from mailfw.service.post import make_intake, make_reading_store
 from mailfw.service.server import raise_file_limit
-from mailfw.service.sessions import Parts, make_sessions
+from mailfw.service.sessions import Parts, make_sessions, pop3_logins
 from mailfw.service.stock import kind_of
 from mailfw.sharing import view_of
 from mailfw.site import Site
@@ -62,6 +62,8 @@ log = Logger()
 
 #: The descriptor of the connection to the keeper.
 KEEPER = 3
+#: What the count of logins for POP3 is called among those of policies, whose names are other.
+POP3_LOGINS = "logins to POP3"
 #: Seconds between two looks whether a retired worker has connections left.
 _LOOK = 0.5
 
@@ -71,8 +73,8 @@ class Orders:
     """
     What the keeper tells a new worker; `ports` are services, descriptors, address families and backlogs.
 
-    `store` is what keeps the mail, `shares` whether it provides `ISharedMail`, and `generations` the descriptor of what
-    tells that it has changed.
+    `store` is what keeps the mail, `offers` what else it does (`mailfw.cluster.offers`), and `generations` the
+    descriptor of what tells that it has changed.
     """
 
     version: str
@@ -84,7 +86,7 @@ class Orders:
     auth: Sequence[str]
     ports: Sequence[tuple[str, int, int, int]]
     store: str
-    shares: bool
+    offers: Sequence[str]
     generations: int
 
 
@@ -242,14 +244,14 @@ class WorkerProcess:
             Load(_share(limits.messages_in_flight, orders.count), _share(limits.octets_in_flight, orders.count)),
             counters.mistakes,
             self._reactor,
+            pop3_logins(configuration, self._shares.tally(POP3_LOGINS)),
             counters.elsewhere,
         )
 
     def _make_store(self, configuration: Configuration, choices: Choices, site: Site, orders: Orders) -> IMailStore:
         """Make what reads the keeper's store; another one in the configuration waits for the keeper's next start."""
         writer = RemoteStore(self._asking, self._watches)
-        if orders.shares:
-            RemoteShares(self._asking).lend(writer)
+        lend(self._asking, writer, orders.offers)
         if kind_of(choices.store) != orders.store:
             self._store = writer
         else:

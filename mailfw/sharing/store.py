@@ -31,7 +31,7 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.mail.personal import merged, require
-from mailfw.mail.quota import Quota
+from mailfw.mail.quota import Quota, QuotaLimits
 from mailfw.mail.rights import (
     ADMINISTER,
     ALL_RIGHTS,
@@ -45,15 +45,28 @@ from mailfw.mail.rights import (
     WRITE,
     AccessList,
     Rights,
+    allowed,
     identifier_of,
-    right_for,
     rights_of,
 )
 from mailfw.mail.sought import Condition, SearchAnswer
-from mailfw.optional import IGenerations, IManyContents, ISearchedMail, ISharingView, IUniqueIds
+from mailfw.optional import (
+    IAnnotatedMail,
+    IColumns,
+    IGenerations,
+    IManyContents,
+    IReplacingMail,
+    ISearchedMail,
+    ISettableQuota,
+    ISharingView,
+    IUniqueIds,
+)
 from mailfw.sharing import places, tree
+from mailfw.sharing.annotations import UsersAnnotations
+from mailfw.sharing.columns import UsersColumns
 from mailfw.sharing.contents import LateContent
 from mailfw.sharing.places import NAMESPACE, Place
+from mailfw.sharing.replacing import UsersReplacing
 from mailfw.sharing.watching import Watch
 
 log = Logger()
@@ -80,6 +93,14 @@ class SharingStore:
             self.unique_ids = store.unique_ids
         if IGenerations.providedBy(store):
             alsoProvides(self, IGenerations)
+        if IAnnotatedMail.providedBy(store):
+            UsersAnnotations(store, self._allow, self._others).lend(self)
+        if IColumns.providedBy(store):
+            UsersColumns(store, self._allow).lend(self)
+        if IReplacingMail.providedBy(store):
+            UsersReplacing(store, self._allow, self._see).lend(self)
+        if ISettableQuota.providedBy(store):
+            alsoProvides(self, ISettableQuota)
 
     # ------------------------------------------------------------ the account
 
@@ -96,6 +117,10 @@ class SharingStore:
         quota: Quota = await self._store.quota(account)
         return quota
 
+    async def set_quota(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account other limits, with a store that can."""
+        await self._store.set_quota(account, limits)
+
     async def subscriptions(self, account: str) -> frozenset[Path]:
         """Return the subscribed paths, of others' mailboxes too."""
         self._subscribed = await self._store.subscriptions(account)
@@ -106,13 +131,19 @@ class SharingStore:
     async def mailboxes(self, account: str) -> list[MailboxInfo]:
         """Return every mailbox that the user knows of."""
         own: list[MailboxInfo] = await self._store.mailboxes(account)
-        owners = await self._owners(account)
-        if not owners:
+        others = await self._others(account)
+        if not others:
             return own
-        await self.subscriptions(account)
         taken = {info.path for info in own}
-        found = [each for owner in sorted(owners) for each in await self._mailboxes_of(owner, account)]
+        found = [each for infos in others.values() for each in infos]
         return [*own, *(info for info in found if info.path not in taken)]
+
+    async def _others(self, account: str) -> dict[str, list[MailboxInfo]]:
+        """Return what others share with a user, by owner."""
+        owners = await self._owners(account)
+        if owners:
+            await self.subscriptions(account)
+        return {owner: await self._mailboxes_of(owner, account) for owner in sorted(owners)}
 
     async def _owners(self, account: str) -> frozenset[str]:
         """Return who may share something with a user; while he watches, that is known."""
@@ -279,14 +310,18 @@ class SharingStore:
             return own
         place = places.place_of(mailbox, account)
         rights = await self._allow(account, place, INSERT)
-        new = [replace(each, flags=_allowed(each.flags, rights) - {SEEN}) for each in messages]
+        new = [replace(each, flags=allowed(each.flags, rights) - {SEEN}) for each in messages]
         appended: list[Appended] = await self._store.append(place.owner, place.mailbox, new)
         seen = [kept.uid for kept, each in zip(appended, messages, strict=True) if SEEN in each.flags]
-        if seen and rights >= {READ, SEE}:
-            marked = (sorted(seen), FlagChange.ADD, frozenset({SEEN}))
+        await self._see(account, place, rights, seen)
+        return appended
+
+    async def _see(self, account: str, place: Place, rights: Rights, uids: Sequence[int]) -> None:
+        """Let a user have seen messages that he has added."""
+        if uids and rights >= {READ, SEE}:
+            marked = (sorted(uids), FlagChange.ADD, frozenset({SEEN}))
             with suppress(StoreRefusal):  # the messages are there, and whoever is told otherwise adds them again
                 await self._store.alter_for(place.owner, place.mailbox, account, *marked)
-        return appended
 
     def alter(
         self,
@@ -410,7 +445,3 @@ class SharingStore:
         rights = rights_of(access, account)
         require(rights, *needed)
         return rights
-
-
-def _allowed(flags: Flags, rights: Rights) -> Flags:
-    return frozenset(flag for flag in flags if right_for(flag) in rights)

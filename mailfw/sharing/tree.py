@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mailfw.mail.failure import MailboxExists, NameRefused, NoPermission
-from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, MailboxEdit, Path, RenameMailbox
+from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, MailboxEdit, Path, RenameMailbox, SetRole
 from mailfw.mail.personal import require
 from mailfw.mail.rights import CREATE, DELETE, NO_RIGHTS, Rights
 from mailfw.sharing.places import below_owner, is_reserved
+
+_OWNERS_AFFAIR = "What a mailbox is for is its owner's affair."
 
 
 def is_others(edit: MailboxEdit) -> bool:
@@ -36,8 +38,6 @@ def at_owner(edit: MailboxEdit) -> MailboxEdit:
     """Return a change as it is in its owner's account."""
     if isinstance(edit, RenameMailbox):
         return RenameMailbox(_below(edit.path)[1], _below(edit.to)[1])
-    if isinstance(edit, CreateMailbox):
-        return CreateMailbox(_below(edit.path)[1])
     return replace(edit, path=_below(edit.path)[1])
 
 
@@ -48,13 +48,17 @@ def check(edit: MailboxEdit, rights: Mapping[Path, Rights]) -> None:
     `rights` are those to all the owner's mailboxes, or nothing where he knows of none.
     """
     match edit:
-        case CreateMailbox(path):
+        case CreateMailbox(path, role):
             _check_superior(path, rights)
+            if role is not None:
+                raise NoPermission(_OWNERS_AFFAIR)
         case DeleteMailbox(path):
             _check_existing(path, rights)
         case RenameMailbox(path, to):
             _check_existing(path, rights)
             _check_superior(to, rights)
+        case SetRole():
+            raise NoPermission(_OWNERS_AFFAIR)
 
 
 def _check_existing(path: Path, rights: Mapping[Path, Rights]) -> None:

@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from mailfw.mail.failure import NoSuchAccount
-from mailfw.optional import SHARES
+from mailfw.mail.mailbox import TREE
+from mailfw.optional import ACCOUNT_ANNOTATIONS, SHARES
 from mailfw.sharing.places import Place, id_of
 from mailfw.turns import Turns
 
@@ -48,12 +49,20 @@ class Watch:
         if mailbox != SHARES:
             self._notice(mailbox, modseq)
         elif not self._is_over:
-            looking = Deferred.fromCoroutine(self._look())
+            looking = Deferred.fromCoroutine(self._look_again(modseq))
             looking.addErrback(lambda why: log.failure("what {user} shares is not known", why, user=self.user))
 
     def _hear_of(self, owner: str, mailbox: str, modseq: int) -> None:
-        if mailbox != SHARES:
+        if mailbox == TREE:
+            self._notice(TREE, modseq)
+        elif mailbox not in (SHARES, ACCOUNT_ANNOTATIONS):
             self._notice(id_of(Place(owner, mailbox)), modseq)
+
+    async def _look_again(self, modseq: int) -> None:
+        """Follow others than before, and tell that the user sees other mailboxes."""
+        await self._look()
+        if not self._is_over:
+            self._notice(TREE, modseq)
 
     async def _look(self) -> None:
         """Follow those who share something now, and nobody else."""

@@ -9,7 +9,8 @@ from mailfw.sasl.exchange import Cancelled, Malformed, Refused, Throttled, Unava
 from mailfw.sasl.logins import Login, Logins
 from mailfw.smtp import replies
 from mailfw.smtp.replies import Rejected
-from mailfw.wire.stream import LineTooLong, Stream
+from mailfw.wire.interruptions import LineTooLong
+from mailfw.wire.stream import Stream
 
 #: What stands before a challenge.
 PREFIX = b"334 "

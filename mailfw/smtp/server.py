@@ -19,7 +19,8 @@ from mailfw.smtp.extensions.xclient import Told
 from mailfw.smtp.reception import Reception
 from mailfw.smtp.replies import Rejected, encode
 from mailfw.smtp.transaction import Transaction, heed
-from mailfw.wire.stream import Disconnected, LineTooLong, ShuttingDown, Stream, TimedOut
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut
+from mailfw.wire.stream import Stream
 
 log = Logger()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from zope.interface import alsoProvides, implementer
 
 from mailfw.generations import Generations
 from mailfw.interfaces import IContent, IMailStore, IQuotas
+from mailfw.mail.columns import Columns
 from mailfw.mail.failure import NoSuchAccount, StoreRefusal
 from mailfw.mail.mailbox import (
     INBOX,
@@ -28,31 +29,34 @@ from mailfw.mail.mailbox import (
     MailboxEdit,
     MailboxInfo,
     NewMessage,
+    Replaced,
     Row,
     Snapshot,
     Want,
 )
-from mailfw.mail.quota import Quota
-from mailfw.mail.retained import Retained
-from mailfw.mail.sought import Condition, SearchAnswer
+from mailfw.mail.quota import Quota, QuotaLimits
 from mailfw.optional import (
+    IColumns,
     IManyContents,
     INumberedMail,
     IRebuildable,
-    IRetainedMail,
-    ISearchedMail,
+    IReplacingMail,
+    ISettableQuota,
+    ISettableQuotas,
     IUniqueIds,
 )
 from mailfw.site import Site
-from mailfw.stores.index import numbering, operations, reading, rebuilding, retention, sharing, tree
+from mailfw.stores.index import numbering, operations, reading, rebuilding, sharing, tree
 from mailfw.stores.index.account import Account
+from mailfw.stores.index.annotated import AnnotatedMail
 from mailfw.stores.index.appends import Committer
+from mailfw.stores.index.columns import portions
 from mailfw.stores.index.database import Databases, Indexes
 from mailfw.stores.index.lookout import Lookout
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.plain import PlainSource, with_ledger
-from mailfw.stores.index.recent import BATCH, PASSING, RecentRows, RowReader
-from mailfw.stores.index.retention import IKeepsExpunged
+from mailfw.stores.index.recent import PASSING, RecentRows, RowReader, batch_size
+from mailfw.stores.index.retention import IKeepsExpunged, RetainedMail
 from mailfw.stores.index.search_file import search_place
 from mailfw.stores.index.searching import Searches
 from mailfw.stores.index.shared import SharedMail
@@ -78,7 +82,7 @@ async def _itself(opened: _Open) -> _Open:
     return opened
 
 
-@implementer(IMailStore, IManyContents, INumberedMail)
+@implementer(IMailStore, IColumns, IManyContents, INumberedMail, IReplacingMail)
 class IndexedStore:
     """
     Adds to any message source what `IMailStore` promises, by an index of one SQLite file for each account.
@@ -115,7 +119,7 @@ class IndexedStore:
         if isinstance(self._databases, Databases):
             alsoProvides(self, IRebuildable)
         if IKeepsExpunged.providedBy(self._source):
-            alsoProvides(self, IRetainedMail)
+            RetainedMail(self._source, self._with_account).lend(self)
         if IUniqueIds.providedBy(self._source):
             alsoProvides(self, IUniqueIds)
             self.unique_ids = self._source.unique_ids
@@ -125,9 +129,13 @@ class IndexedStore:
         self._recent = RecentRows()
         self._searches = Searches(search, reactor, self._threads, self._with_account) if search is not None else None
         if self._searches is not None:
-            alsoProvides(self, ISearchedMail)
+            self._searches.lend(self)
         self._shared = SharedMail(self._with_account, self._databases, self._loaded)
         self._shared.lend(self)
+        AnnotatedMail(self._with_account).lend(self)
+        self._quotas = quotas
+        if ISettableQuotas.providedBy(quotas):
+            alsoProvides(self, ISettableQuota)
         self._calls = 0
         self._last_call: Deferred[None] | None = None
         self._is_closed = False
@@ -175,7 +183,13 @@ class IndexedStore:
 
     async def _with(self, account: str, work: Callable[[_Open], Awaitable[T]]) -> T:
         """Do something with an account that exists, to its end even if nobody waits for it any more."""
+        self._count_call()
         return await shielded(self._work(account, work))
+
+    def _count_call(self) -> None:
+        """Let what is done in the background know that there is something in the foreground."""
+        if self._searches is not None:
+            self._searches.calls += 1
 
     async def _work(self, account: str, work: Callable[[_Open], Awaitable[T]]) -> T:
         async with self._using(account) as opened:
@@ -188,7 +202,10 @@ class IndexedStore:
     async def _opened(self, account: str) -> _Open:
         """Return an account that exists, for work that may be left half done."""
         opened = self._accounts.get(account)
-        return opened if opened is not None and opened.account.is_open else await self._with(account, _itself)
+        if opened is None or not opened.account.is_open:
+            return await self._with(account, _itself)
+        self._count_call()
+        return opened
 
     async def remove_account(self, account: str) -> None:
         """Destroy the account, and what is shared with it."""
@@ -237,6 +254,11 @@ class IndexedStore:
         """Return what the account keeps, and what it may."""
         return await self._with(account, lambda opened: opened.account.quota())
 
+    async def set_quota(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account other limits."""
+        await self._opened(account)
+        await ISettableQuotas(self._quotas).change_limits(account, limits)
+
     async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
         """Change the tree."""
         await self._with(account, lambda opened: tree.edit_mailbox(opened.account, edit))
@@ -258,13 +280,26 @@ class IndexedStore:
     async def rows(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[list[Row]]:
         """Iterate over what is known of messages."""
         opened = await self._opened(account)
-        for start in range(0, len(uids), BATCH):
-            here = uids[start : start + BATCH]
+        size = batch_size(want)
+        for start in range(0, len(uids), size):
+            here = uids[start : start + size]
             if batch := await opened.rows.read(mailbox, here, want, keeps=len(uids) <= PASSING):
                 yield batch
 
+    async def columns(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
+        """Iterate over what messages are found, sorted and threaded by."""
+        opened = await self._opened(account)
+        for here in portions(uids):
+            yield await opened.rows.columns.read(mailbox, here, want)
+
     async def content(self, account: str, mailbox: str, uid: int) -> IContent | None:
         """Open one message."""
+        opened = self._accounts.get(account)
+        if opened is not None and opened.account.is_open:
+            self._count_call()
+            found = reading.content_at_hand(opened.account, mailbox, uid)
+            if found is not None:
+                return found
         return await self._with(account, lambda opened: reading.content(opened.account, mailbox, uid))
 
     async def contents(
@@ -296,6 +331,10 @@ class IndexedStore:
         """Give a mailbox another UIDVALIDITY, and raise its next UID."""
         await self._with(account, lambda opened: numbering.renumber(opened.account, mailbox, uid_validity, uid_next))
 
+    async def replace(self, account: str, mailbox: str, uid: int, to: str, message: NewMessage) -> Replaced:
+        """Add a message in place of another."""
+        return await self._with(account, lambda opened: opened.committer.replace(mailbox, uid, to, message))
+
     async def alter(
         self,
         account: str,
@@ -318,52 +357,11 @@ class IndexedStore:
         """Remove messages."""
         return await self._with(account, lambda opened: operations.expunge(opened.account, mailbox, uids))
 
-    # ------------------------------------------------------------ searching, where there are search files
-
     def _loaded(self) -> dict[str, Account]:
         return {name: opened.account for name, opened in self._accounts.items()}
 
     async def _with_account(self, account: str, work: Callable[[Account], Awaitable[T]]) -> T:
-        return await self._with(account, lambda opened: work(opened.account))
-
-    async def search(self, account: str, mailbox: str, uids: Sequence[int], condition: Condition) -> SearchAnswer:
-        """Say which messages match."""
-        searches = self._searches
-        assert searches is not None
-        return await self._with_account(account, lambda state: searches.search(state, mailbox, uids, condition))
-
-    async def rebuild_search(self, account: str, tell: Callable[[int], None]) -> None:
-        """Make what an account is searched by anew."""
-        searches = self._searches
-        assert searches is not None
-        await self._with_account(account, lambda state: searches.rebuild(state, tell))
-
-    # ------------------------------------------------------------ what was expunged, with a source that retains it
-
-    async def retained(self, account: str) -> AsyncIterator[list[Retained]]:
-        """Iterate over what can come back."""
-        opened = await self._opened(account)
-        found = await self._source.retained(opened.account.name)
-        for start in range(0, len(found), BATCH):
-            yield found[start : start + BATCH]
-
-    async def retained_content(self, account: str, id_: str) -> IContent | None:
-        """Open one of these messages."""
-        opened = await self._opened(account)
-        try:
-            content: IContent = await self._source.open_retained(opened.account.name, id_)
-        except KeyError:
-            return None
-        return content
-
-    async def undelete(self, account: str, ids: Collection[str]) -> int:
-        """Put messages back where they were."""
-        return await self._with(account, lambda opened: retention.undelete(opened.account, ids))
-
-    async def forget_retained(self, before: float) -> bool:
-        """Remove for good some of what was expunged before a time."""
-        more: bool = await shielded(self._source.forget_retained(before))
-        return more
+        return await shielded(self._work(account, lambda opened: work(opened.account)))
 
     # ------------------------------------------------------------ watching
 
@@ -385,13 +383,21 @@ class IndexedStore:
                     if box.messages is not None or box.path == INBOX:
                         yield opened.account, box
 
-    async def _refresh(self, account: str, mailbox: str) -> None:
+    async def _refresh(self, account: str, mailbox: str | None) -> None:
+        """Compare a mailbox with its source, or the whole tree."""
+
+        async def look(opened: _Open) -> None:
+            if mailbox is None:
+                await tree.compare(opened.account)
+            else:
+                await opened.account.fresh(mailbox, now=True)
+
         try:
-            await self._with(account, lambda opened: opened.account.fresh(mailbox, now=True))
+            await self._with(account, look)
         except StoreRefusal:
             return  # it has gone meanwhile
         except Exception:
-            log.failure("a mailbox of {account} cannot be compared with its source", account=account)
+            log.failure("mail of {account} cannot be compared with its source", account=account)
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything; what is closed stays so."""

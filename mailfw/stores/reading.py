@@ -12,6 +12,7 @@ from zope.interface import alsoProvides, implementer
 
 from mailfw.generations import Generations
 from mailfw.interfaces import IContent, IMailStore
+from mailfw.mail.columns import Columns
 from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import (
     Altered,
@@ -29,12 +30,24 @@ from mailfw.mail.mailbox import (
     Want,
 )
 from mailfw.mail.quota import Quota
-from mailfw.optional import IGenerations, IManyContents, INumberedMail, ISearchedMail, ISharedMail, IUniqueIds
+from mailfw.optional import (
+    IAnnotatedMail,
+    IColumns,
+    IGenerations,
+    IManyContents,
+    INumberedMail,
+    IReplacingMail,
+    ISearchedMail,
+    ISettableQuota,
+    ISharedMail,
+    IUniqueIds,
+)
 from mailfw.site import Site
 from mailfw.stores.index import reading
 from mailfw.stores.index.account import ATTEMPTS
+from mailfw.stores.index.columns import portions
 from mailfw.stores.index.read_only import ReadDatabases, ReadIndexes
-from mailfw.stores.index.recent import BATCH, PASSING, RecentRows
+from mailfw.stores.index.recent import PASSING, RecentRows, batch_size
 from mailfw.stores.index.replica import Bodies, Replaced, Replica
 from mailfw.stores.places import INDEX
 from mailfw.stores.threads import Threads, shielded
@@ -42,13 +55,20 @@ from mailfw.stores.threads import Threads, shielded
 T = TypeVar("T")
 
 #: What else a writer may offer: it is asked itself.
-PASSED_ON: tuple[Any, ...] = (INumberedMail, ISearchedMail, ISharedMail)
+PASSED_ON: tuple[Any, ...] = (
+    IAnnotatedMail,
+    INumberedMail,
+    IReplacingMail,
+    ISearchedMail,
+    ISettableQuota,
+    ISharedMail,
+)
 
 #: Mailboxes that stay in memory, and messages of them all, each of which takes about 150 octets.
 MAILBOXES, MESSAGES = 500, 2_000_000
 
 
-@implementer(IMailStore, IManyContents, IGenerations)
+@implementer(IMailStore, IColumns, IManyContents, IGenerations)
 class ReadingStore:
     """
     Reads mailboxes from `indexes` and messages from `bodies`, and has the `writer` do whatever changes anything.
@@ -131,17 +151,28 @@ class ReadingStore:
     async def rows(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[list[Row]]:
         """Iterate, in batches, over what is known of these messages."""
         keeps = len(uids) <= PASSING
-        for start in range(0, len(uids), BATCH):
-            here = uids[start : start + BATCH]
+        size = batch_size(want)
+        for start in range(0, len(uids), size):
+            here = uids[start : start + size]
             batch = await self._work(account, mailbox, lambda it, here=here: it.rows.read(mailbox, here, want, keeps))  # type: ignore[misc] # mypy cannot infer a lambda with a default
             if batch:
                 yield batch
+
+    async def columns(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
+        """Iterate, in batches, over what these messages are found, sorted and threaded by."""
+        for here in portions(uids):
+            yield await self._work(account, mailbox, lambda it, here=here: it.rows.columns.read(mailbox, here, want))  # type: ignore[misc] # mypy cannot infer a lambda with a default
 
     async def content(self, account: str, mailbox: str, uid: int) -> IContent | None:
         """Open one message; None if it is gone."""
         if self._bodies is None:
             content: IContent | None = await self._writer.content(account, mailbox, uid)
             return content
+        replica = self._replicas.get((account, mailbox))
+        if replica is not None and replica.is_known:
+            found = reading.content_at_hand(replica, mailbox, uid)
+            if found is not None:
+                return found
         return await self._with(account, mailbox, lambda replica: reading.content(replica, mailbox, uid))
 
     async def contents(

@@ -1,4 +1,4 @@
-"""Who else uses a mailbox, and what each of them has seen: it goes where the mailbox goes."""
+"""Who else uses a mailbox, what each of them has seen, and what is noted: it goes where the mailbox goes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mailfw.mail.failure import StoreRefusal
 from mailfw.mail.mailbox import SEEN, FlagChange
 from mailfw.mail.rights import NO_RIGHTS, BadRights, Rights, format_rights, parse_rights
 from mailfw.optional import ISharedMail
+from mailfw.transfer.annotations import Notes, note, notes_of, read_notes
 
 #: Marks that are read of one mailbox: a few octets can name any number.
 MARKS = 10_000_000
@@ -21,15 +22,17 @@ _SEEING: Rights = frozenset("lrs")
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Rights by identifier, and by account the UIDs that it has seen."""
+    """Rights by identifier, by account the UIDs that it has seen, and annotations, if those are known."""
 
     access: Mapping[str, Rights] = field(default_factory=dict)
     seen: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    notes: Notes | None = None
 
     def line(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         access = {identifier: format_rights(rights) for identifier, rights in sorted(self.access.items())}
-        return {"access": access, "seen": {user: write_uids(uids) for user, uids in sorted(self.seen.items())}}
+        seen = {user: write_uids(uids) for user, uids in sorted(self.seen.items())}
+        return {"access": access, "seen": seen, **(self.notes.line() if self.notes else {})}
 
 
 NO_SHARES = Shares()
@@ -47,13 +50,16 @@ def read_shares(told: Any) -> Shares:
         left -= len(seen[str(user)])
         if left < 0:
             raise ValueError(f"more messages were seen than {MARKS}")
-    return Shares(access, seen)
+    return Shares(access, seen, read_notes(told))
 
 
-async def shares_of(store: IMailStore, account: str, mailbox: str, uids: Sequence[int]) -> Shares:
+async def shares_of(
+    store: IMailStore, account: str, mailbox: str, uids: Sequence[int], is_inbox: bool = False
+) -> Shares:
     """Return what a store knows of a mailbox."""
+    notes = await notes_of(store, account, mailbox, is_inbox)
     if not ISharedMail.providedBy(store):
-        return NO_SHARES
+        return Shares(notes=notes)
     shared = ISharedMail(store)
     access = await shared.access(account, mailbox)
     seen = {}
@@ -61,7 +67,7 @@ async def shares_of(store: IMailStore, account: str, mailbox: str, uids: Sequenc
         marked = [mark.uid for mark in await shared.marks(account, mailbox, user, uids) if mark.seen]
         if marked:
             seen[user] = marked
-    return Shares(dict(access), seen)
+    return Shares(dict(access), seen, notes)
 
 
 async def share(
@@ -72,6 +78,8 @@ async def share(
 
     `places` are UIDs by those at the origin.  Not `exactly` only where nobody else uses the mailbox.
     """
+    if shares.notes is not None:
+        await note(store, account, mailbox, shares.notes, exactly)
     if not ISharedMail.providedBy(store):
         return
     shared = ISharedMail(store)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mailfw.interfaces import IContent, IMailStore
 from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox
-from mailfw.mail.mailbox import Path, Want
+from mailfw.mail.mailbox import INBOX, Path, Want
 from mailfw.optional import IManyContents
 from mailfw.transfer.account import Batches, Box, Entry, TransferRefused
 from mailfw.transfer.batches import parts
@@ -54,7 +54,8 @@ class StoreOrigin:
     async def shares(self, box: Box, entries: Sequence[Entry]) -> Shares:
         """Return what the store knows of others."""
         try:
-            return await shares_of(self._store, self._account, box.key, [entry.uid for entry in entries])
+            uids = [entry.uid for entry in entries]
+            return await shares_of(self._store, self._account, box.key, uids, box.path == INBOX)
         except NoSuchMailbox:
             return NO_SHARES
 

@@ -14,9 +14,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from mailfw.wire.interruptions import Disconnected
 from mailfw.wire.limits import ConnectionCount, ConnectionLimits
 from mailfw.wire.running import Run
-from mailfw.wire.stream import Disconnected, Stream
+from mailfw.wire.stream import Stream
 
 log = Logger()
 
@@ -186,8 +187,11 @@ class SessionFactory(Factory):
     def _expire(self) -> None:
         now, patience = self.clock.seconds(), self._limits.stress_timeout if self._count.is_stressed else None
         for protocol in [*self._connected, *self._refused]:
-            if protocol.stream.is_late(now, patience):
-                protocol.stream.expire()
+            stream = protocol.stream
+            if stream.is_late(now, patience):
+                stream.expire()
+            elif stream.attend is not None:
+                stream.attend(now)
 
     async def shut_down(self) -> None:
         """Tell every session that we stop, and wait until each has finished its command.  Call it once."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
-from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 
+from mailfw.wire.clock import Clock
+from mailfw.wire.deflate import Deflate
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut, Woken
 from mailfw.wire.running import Waiter
+from mailfw.wire.sending import sent_at_once
 
 #: Reading pauses when this much waits unread, so that a peer cannot fill our memory.
 HIGH_WATER = 128 * 1024
@@ -20,38 +23,6 @@ JOIN_LIMIT = 64 * 1024
 MINIMUM_RATE = 500
 #: Seconds that one session may work before others have their turn.
 TURN = 0.02
-#: Transports that we write to past their own buffers.
-_DIRECT = frozenset({tcp.Server, tcp.Client})
-
-
-class Disconnected(Exception):
-    """The peer left, or we closed the stream."""
-
-
-class TimedOut(Exception):
-    """The peer let a deadline pass."""
-
-
-class LineTooLong(Exception):
-    """No line end within the limit; what was read of the line is dropped, and the rest will be."""
-
-
-class ShuttingDown(Exception):
-    """The server stops, and the session is between two commands."""
-
-
-class Woken(Exception):
-    """`Stream.wake` was called while the session was between two commands."""
-
-
-class Clock(Protocol):
-    """The part of a reactor that a stream needs."""
-
-    def seconds(self) -> float:
-        """Return the monotonic time."""
-
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> object:  # noqa: A002, N802
-        """Call a function later; Twisted names it."""
 
 
 class Stream:
@@ -68,6 +39,7 @@ class Stream:
         "_buffer",
         "_clock",
         "_closed",
+        "_deflate",
         "_drained",
         "_ended",
         "_handshaken",
@@ -82,6 +54,7 @@ class Stream:
         "_waiting_idle",
         "_woken",
         "_write_paused",
+        "attend",
         "deadline",
         "minimum_rate",
         "moved",
@@ -96,6 +69,7 @@ class Stream:
         self._buffer = bytearray()
         self._out: list[bytes] = []
         self._out_size = 0
+        self._deflate: Deflate | None = None
         self._waiter: Waiter | None = None
         self._drained: Deferred[None] | None = None
         self._waiting_idle = False
@@ -112,10 +86,12 @@ class Stream:
         self.minimum_rate: float = MINIMUM_RATE
         #: When the peer's time is up, on the clock; the factory's sweep calls `expire` then.
         self.deadline: float | None = None
-        peer = transport.getPeer()
-        #: Address and port of the other side; ``("", 0)`` for a UNIX socket.
+        #: Called with the time every second or so, while the session is at something that may take long.
+        self.attend: Callable[[float], object] | None = None
         #: Counts the connection for another address from now on; whether that one may have it.
         self.moved: Callable[[str], bool] = lambda address: True
+        peer = transport.getPeer()
+        #: Address and port of the other side; ``("", 0)`` for a UNIX socket.
         self.peer: tuple[str, int] = (getattr(peer, "host", "") or "", getattr(peer, "port", 0) or 0)
 
     # ------------------------------------------------------------ reading
@@ -135,6 +111,10 @@ class Stream:
 
     def _resume_reading(self) -> None:
         self._reading_paused = False
+        if self._deflate is not None and self._deflate.has_more:
+            self._inflate(b"")
+            if self._reading_paused:
+                return  # what has arrived fills the buffer
         if self._closed is None and not self._ended:
             self._transport.resumeProducing()
 
@@ -142,14 +122,17 @@ class Stream:
         """Wait until more octets are in `buffered` than now, however many those are; `idle` as in `read_line`."""
         if idle:
             self._heed_others()
+        if self._reading_paused:
+            before = len(self._buffer)
+            self._resume_reading()
+            if len(self._buffer) > before:
+                return  # some of what is compressed had no room until now
         if self._closed is not None:
             raise self._closed
         if self._out:
             self.flush()
         if self._ended:
             raise Disconnected
-        if self._reading_paused:
-            self._resume_reading()
         if self.deadline is None:
             self.deadline = self._clock.seconds() + self.timeout
         self._waiting_idle = idle
@@ -259,23 +242,12 @@ class Stream:
             self._send(octets)
 
     def _send(self, octets: bytes) -> None:
-        """
-        Hand octets to the kernel now where nothing waits before them, else to the transport.
-
-        Twisted's own `write` sends in the next turn of the reactor, at the price of two epoll calls a reply.
-        """
-        transport = self._transport
-        if type(transport) in _DIRECT and not (
-            transport.TLS or transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting
-        ):
-            try:
-                sent = transport.socket.send(octets)
-            except OSError:  # no room now, or an end that the transport will see and report as it always does
-                sent = 0
-            if sent == len(octets):
-                return
-            octets = octets[sent:]
-        transport.write(octets)
+        """Hand octets to the kernel now where nothing waits before them, else to the transport."""
+        if self._deflate is not None:
+            octets = self._deflate.compress(octets)
+        left = sent_at_once(self._transport, octets)
+        if left:
+            self._transport.write(left)
 
     async def drain(self) -> None:
         """Wait until the peer has taken enough for more to be written.  Call between batches of a long answer."""
@@ -341,6 +313,33 @@ class Stream:
         if self._reading_paused:
             self._resume_reading()
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether what goes over the wire is compressed."""
+        return self._deflate is not None
+
+    def start_deflate(self) -> None:
+        """Begin compression both ways, after what was written has left without."""
+        self.flush()
+        self._deflate = Deflate()
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        if early:
+            self._inflate(early)
+
+    def _inflate(self, octets: bytes) -> None:
+        """Take compressed octets, as many as the buffer has room for; the rest stays compressed."""
+        assert self._deflate is not None
+        try:
+            self._buffer += self._deflate.decompress(octets, max(1024, HIGH_WATER - len(self._buffer)))
+        except ValueError:
+            self.abort()
+            self._go_on(Disconnected())
+            return
+        if self._deflate.has_more and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pauseProducing()
+
     async def handshake(self) -> None:
         """Wait, as the client, until TLS is up.  Raises `Disconnected` where it cannot be."""
         self.deadline = None
@@ -393,7 +392,10 @@ class Stream:
         """Take octets from the transport."""
         if self._closed is not None:
             return
-        self._buffer += octets
+        if self._deflate is None:
+            self._buffer += octets
+        else:
+            self._inflate(octets)
         if len(self._buffer) >= HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
             self._transport.pauseProducing()

@@ -12,7 +12,9 @@ from mailfw.accounts.names import NotAName
 from mailfw.accounts.quotas import QuotaFile
 from mailfw.interfaces import IQuotas
 from mailfw.mail.quota import QuotaLimits
+from mailfw.optional import ISettableQuotas
 from mailfw.service.prompt import Prompter, PromptQuotas
+from tests.accounts.pretend import PretendReactor
 
 DEFAULT = QuotaLimits(1000, 10)
 
@@ -70,6 +72,25 @@ class PromptQuotasTests(TestCase):
         self.assertEqual([(await prompt.limits(name)).octets for name in ("a", "b", "a")], [1, 2, 1])
         clock.advance(1.1)
         self.assertEqual((await prompt.limits("a")).octets, 3)
+
+    async def test_limits_that_are_changed(self) -> None:
+        """Whoever asks after a change hears of it at once, and finds it in the file."""
+        path = Path(self.mktemp())
+        quotas = QuotaFile(path, DEFAULT, PretendReactor(), "example.org")
+        verifyObject(ISettableQuotas, quotas)
+        prompt = PromptQuotas(quotas, Prompter(Clock(), 5.0))
+        verifyObject(ISettableQuotas, prompt)
+        self.assertEqual(await prompt.limits("ann@example.org"), DEFAULT)
+        await prompt.change_limits("ann@example.org", QuotaLimits(0, 7))
+        self.assertEqual(await prompt.limits("ann@example.org"), QuotaLimits(0, 7))
+        self.assertEqual(quotas.own("ann"), {"octets": 0, "messages": 7})
+
+    async def test_who_cannot_change_limits(self) -> None:
+        class Fixed:
+            async def limits(self, account: str) -> QuotaLimits:
+                return DEFAULT
+
+        self.assertFalse(ISettableQuotas.providedBy(PromptQuotas(Fixed(), Prompter(Clock(), 5.0))))  # type: ignore[arg-type]  # as above
 
     async def test_what_is_no_answer(self) -> None:
         class Wrong:

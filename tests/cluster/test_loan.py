@@ -20,7 +20,15 @@ from mailfw.optional import INumberedMail, ISharedMail
 from mailfw.service.lender import Lender, borrow
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import MemoryContent
-from mailfw.testing.store import NumberCases, SearchCases, SharedHistoryCases, SharingCases, StoreContract
+from mailfw.testing.store import (
+    AnnotationCases,
+    NumberCases,
+    ReplacingCases,
+    SearchCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
 from mailfw.testing.store.fixture import ANN, BOB
 
 
@@ -58,7 +66,15 @@ class Lending:
 
 
 class BorrowedStoreContract(
-    StoreContract, NumberCases, SearchCases, SharingCases, SharedHistoryCases, Lending, TestCase
+    StoreContract,
+    AnnotationCases,
+    ReplacingCases,
+    NumberCases,
+    SearchCases,
+    SharingCases,
+    SharedHistoryCases,
+    Lending,
+    TestCase,
 ):
     async def make_store(self) -> IMailStore:
         self.lend(self)

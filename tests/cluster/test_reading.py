@@ -37,7 +37,14 @@ from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.reading import indexed_elsewhere
 from mailfw.stores.threads import Threads
 from mailfw.testing.contents import MemoryContent
-from mailfw.testing.store import SearchCases, SharedHistoryCases, SharingCases, StoreContract
+from mailfw.testing.store import (
+    AnnotationCases,
+    ReplacingCases,
+    SearchCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
 from mailfw.testing.store.fixture import pause, read_all
 from tests.cluster.test_store import Closing, answer, ask
 from tests.stores.test_indexed import eml_at
@@ -94,10 +101,21 @@ class Keeper(Closing):
 
 
 #: What changes something.
-CHANGES = ("append", "alter", "copy", "expunge", "edit_mailbox", "claim_recent", "open_account", "remove_account")
+CHANGES = (
+    "append",
+    "alter",
+    "copy",
+    "expunge",
+    "edit_mailbox",
+    "claim_recent",
+    "open_account",
+    "remove_account",
+    "replace",
+    "annotate",
+)
 
 
-class ReadingContract(StoreContract, SearchCases, SharingCases, SharedHistoryCases):
+class ReadingContract(StoreContract, AnnotationCases, ReplacingCases, SearchCases, SharingCases, SharedHistoryCases):
     """One worker reads, and another has everything changed."""
 
     backend = ""

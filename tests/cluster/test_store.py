@@ -11,14 +11,24 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
+from mailfw.cluster import store as cluster_store
 from mailfw.cluster.channel import Answering, Asking
 from mailfw.cluster.desk import StoreDesk
-from mailfw.cluster.remote_shares import RemoteShares
+from mailfw.cluster.offers import lend, offers_of
 from mailfw.cluster.store import RemoteStore, Watches
 from mailfw.interfaces import IMailStore
+from mailfw.mail.mailbox import NewMessage
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import MemoryContent
-from mailfw.testing.store import SearchCases, SharedHistoryCases, SharingCases, StoreContract
+from mailfw.testing.store import (
+    AnnotationCases,
+    ReplacingCases,
+    SearchCases,
+    SharedHistoryCases,
+    SharingCases,
+    StoreContract,
+)
+from mailfw.testing.store.fixture import StoreFixture
 
 PROGRAM = """
 import sys
@@ -58,7 +68,7 @@ def ask(reactor: Any, descriptor: int) -> tuple[Asking, RemoteStore]:
     watches = Watches()
     asking = adopt(reactor, descriptor, Asking(StoreDesk, {"notice": watches.hear}))
     store = RemoteStore(asking, watches)
-    RemoteShares(asking).lend(store)
+    lend(asking, store, offers_of(MemoryStore()))
     return asking, store
 
 
@@ -74,7 +84,9 @@ class Closing:
         return deferLater(reactor, 0.05)
 
 
-class OneProcessContract(StoreContract, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase):
+class OneProcessContract(
+    StoreContract, AnnotationCases, ReplacingCases, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase
+):
     def make_store(self) -> IMailStore:
         from twisted.internet import reactor
 
@@ -87,7 +99,21 @@ class OneProcessContract(StoreContract, SearchCases, SharingCases, SharedHistory
         return store
 
 
-class TwoProcessesContract(StoreContract, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase):
+class ManyTests(StoreFixture, Closing, TestCase):
+    make_store = OneProcessContract.make_store
+
+    async def test_more_than_travels_with_one_call(self) -> None:
+        """Messages of one call are there in order, those that come before it among them."""
+        self.patch(cluster_store, "TOGETHER", 50)
+        octets = [b"Subject: %d\r\n\r\nhello\r\n" % number for number in range(9)]
+        uids = [kept.uid for kept in await self.append([NewMessage(MemoryContent(each)) for each in octets])]
+        self.assertEqual([await self.octets(uid) for uid in uids], octets)
+        self.assertEqual(len(await self.uids()), 9)
+
+
+class TwoProcessesContract(
+    StoreContract, AnnotationCases, ReplacingCases, SearchCases, SharingCases, SharedHistoryCases, Closing, TestCase
+):
     def make_store(self) -> IMailStore:
         from twisted.internet import reactor
         from twisted.internet.protocol import ProcessProtocol

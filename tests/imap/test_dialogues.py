@@ -24,8 +24,29 @@ class Dialogues(SessionCase):
     def test_mailboxes(self) -> None:
         self.hold("rfc3501_mailboxes")
 
+    def test_list_with_options(self) -> None:
+        self.hold("rfc5258_list")
+
+    def test_annotations(self) -> None:
+        self.hold("rfc5464_metadata")
+
     def test_literals(self) -> None:
         self.hold("rfc7888_literals")
+
+    def test_several_messages(self) -> None:
+        self.hold("rfc3502_multiappend")
+
+    def test_modification_sequences(self) -> None:
+        self.hold("rfc7162_condstore")
+
+    def test_coming_back(self) -> None:
+        self.hold("rfc7162_qresync")
+
+    def test_messages_without_numbers(self) -> None:
+        self.hold("rfc9586_uidonly")
+
+    def test_what_is_found(self) -> None:
+        self.hold("rfc4731_esearch")
 
     def test_idle(self) -> None:
         self.hold("rfc2177_idle")

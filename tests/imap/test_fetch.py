@@ -45,7 +45,7 @@ class Facts(FetchCase):
         dialogue = self.open()
         date = b'INTERNALDATE " 9-Sep-2001 01:46:40 +0000"'
         fast = b"FLAGS (\\Flagged \\Recent) " + date + b" RFC822.SIZE %d" % len(SIMPLE)
-        envelope = b' ENVELOPE ("Thu, 1 Jan 1970 00:00:10 +0000" "Hi" NIL NIL NIL NIL NIL NIL NIL NIL)'
+        envelope = b' ENVELOPE ("Thu, 1 Jan 1970 00:00:10 +0000" "again" NIL NIL NIL NIL NIL NIL NIL NIL)'
         body = b' BODY ("text" "plain" ("charset" "us-ascii") NIL NIL "7bit" 14 1)'
         self.assertEqual(self.fetch(dialogue, b"FAST"), fast)
         self.assertEqual(self.fetch(dialogue, b"ALL"), fast + envelope)

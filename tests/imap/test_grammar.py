@@ -8,36 +8,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.imap import grammar
-from mailfw.imap.grammar import Announcement, Append, ListRequest, Store
+from mailfw.imap.grammar import Announcement, Store
 from mailfw.imap.lexer import BadSyntax, Cursor, Literal, SequenceSet
-from mailfw.mail.mailbox import FlagChange, Role
-
-
-class AccessLists(SynchronousTestCase):
-    def test_setacl(self) -> None:
-        for line, expected in (
-            (b" INBOX bob lrs", grammar.SetAccess("INBOX", "bob", "", "lrs")),
-            (b" inbox -bob +lrs", grammar.SetAccess("INBOX", "-bob", "+", "lrs")),
-            (b' "a b" "B\xc3\xb6b" "-x"', grammar.SetAccess("a b", "Böb", "-", "x")),
-            (b' a b ""', grammar.SetAccess("a", "b", "", "")),
-            (b" a b +", grammar.SetAccess("a", "b", "+", "")),
-        ):
-            self.assertEqual(grammar.set_access(Cursor((line,))), expected)
-        for line in (b"", b" a", b" a b", b" a b lr x", b" a (b) lr", b" a \xff lr"):
-            self.assertRaises(BadSyntax, grammar.set_access, Cursor((line,)))
-
-    def test_a_mailbox_and_an_identifier(self) -> None:
-        self.assertEqual(grammar.mailbox_and_identifier(Cursor((b" a anyone",))), ("a", "anyone"))
-        for line in (b" a", b" a b c", b" a NIL(", b"a b"):
-            self.assertRaises(BadSyntax, grammar.mailbox_and_identifier, Cursor((line,)))
-
-    @given(st.binary())
-    def test_nothing_but_a_refusal(self, octets: bytes) -> None:
-        for read in (grammar.set_access, grammar.mailbox_and_identifier):
-            try:
-                read(Cursor((b" " + octets,)))
-            except BadSyntax:
-                continue
+from mailfw.mail.mailbox import FlagChange
 
 
 class Lines(SynchronousTestCase):
@@ -96,16 +69,6 @@ class Arguments(SynchronousTestCase):
         self.assertEqual(self.read(grammar.mechanism, b" PLAIN AGEAYg=="), ("PLAIN", b"AGEAYg=="))
         self.refuse(grammar.mechanism, b"", b" ", b" PLAIN a b", b' "PLAIN"', b" PLAIN !")
 
-    def test_append(self) -> None:
-        self.assertEqual(self.read(grammar.append, b" x "), Append("x", frozenset(), None))
-        self.assertEqual(
-            self.read(grammar.append, b' x (\\Seen \\Recent a) " 1-Jan-1970 00:00:01 +0000" '),
-            Append("x", frozenset({"\\Seen", "a"}), 1),
-        )
-        self.refuse(grammar.append, b"", b" x", b" x ()", b" x (\\Foo) ", b" x y ", b' x "1" ', b" x () () ")
-        self.assertTrue(grammar.is_message_next([b" ", Literal(b"x"), b" "], 0))
-        self.assertFalse(grammar.is_message_next([b" "], 0))
-
     def test_store(self) -> None:
         wanted = SequenceSet(((1, 2),))
         seen = frozenset({"\\Seen"})
@@ -129,37 +92,6 @@ class Arguments(SynchronousTestCase):
             b" 1:2 FLAGS (x) y",
         )
 
-    def test_create(self) -> None:
-        self.assertEqual(self.read(grammar.create, b" x"), ("x", None))
-        self.assertEqual(self.read(grammar.create, b" x (USE (\\sent))"), ("x", Role.SENT))
-        self.assertRaises(grammar.UseRefused, grammar.create, Cursor([b" x (USE (\\All))"]))
-        self.refuse(grammar.create, b" x ()", b" x (USE (Sent))", b" x (USE (\\Sent)) y")
-
-    def test_list(self) -> None:
-        self.assertEqual(self.read(grammar.list_request, b' "" *'), ListRequest("", ("*",)))
-        self.assertEqual(
-            self.read(grammar.list_request, b' (SPECIAL-USE) "" *'), ListRequest("", ("*",), only_special_use=True)
-        )
-        self.assertEqual(
-            self.read(grammar.list_request, b' (SUBSCRIBED) "" (a %) RETURN (CHILDREN SPECIAL-USE)'),
-            ListRequest("", ("a", "%"), only_subscribed=True, show_subscribed=True),
-        )
-        self.refuse(
-            grammar.list_request,
-            b' "" (' + b"a " * 100 + b"a)",
-            b' "" ' + b"a" * 4001,
-            b' ""',
-            b' "" *  ',
-            b' (X) "" *',
-            b' "" * RETURN (X)',
-            b' "" * RETURN',
-            b' "" ()',
-        )
-
-    def test_status(self) -> None:
-        self.assertEqual(self.read(grammar.status, b" x (messages unseen MESSAGES)"), ("x", [b"MESSAGES", b"UNSEEN"]))
-        self.refuse(grammar.status, b" x", b" x ()", b" x (FOO)", b" x (MESSAGES", b" x MESSAGES")
-
     def test_id(self) -> None:
         self.assertEqual(self.read(grammar.identification, b" NIL"), {})
         self.assertEqual(self.read(grammar.identification, b' ("Name" "x" "os" NIL)'), {"name": "x"})
@@ -172,9 +104,8 @@ class Arguments(SynchronousTestCase):
 
 
 READERS = [
-    grammar.userid_and_password, grammar.mechanism, grammar.mailbox, grammar.two_mailboxes, grammar.create,
-    grammar.list_request, grammar.lsub_request, grammar.status, grammar.identification, grammar.capabilities,
-    grammar.append, grammar.store, grammar.copy, grammar.uid_expunge,
+    grammar.userid_and_password, grammar.mechanism, grammar.mailbox, grammar.identification, grammar.capabilities,
+    grammar.store, grammar.copy, grammar.uid_expunge,
 ]  # fmt: skip
 WORDS = st.sampled_from(
     [
@@ -203,7 +134,7 @@ class Anything(SynchronousTestCase):
     ) -> None:
         try:
             reader(Cursor(pieces))
-        except (BadSyntax, grammar.UseRefused) as broken:
+        except BadSyntax as broken:
             self.assertTrue(str(broken))
 
     @given(st.binary(max_size=60))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.imap.grammar_search import (
+from mailfw.imap.grammar_search import UnknownCharset, search
+from mailfw.imap.keys import (
     And,
     HasFlag,
     InBody,
@@ -21,9 +22,7 @@ from mailfw.imap.grammar_search import (
     Or,
     Received,
     Sent,
-    UnknownCharset,
     When,
-    search,
 )
 from mailfw.imap.lexer import BadSyntax, Cursor, Literal, SequenceSet
 

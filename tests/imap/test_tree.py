@@ -1,13 +1,14 @@
 """LIST patterns and what they show."""
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.imap import tree
-from mailfw.imap.grammar import ListRequest
+from mailfw.imap.grammar_mailboxes import ListRequest
 from mailfw.mail.mailbox import MailboxInfo, Path, Role
 
 
@@ -84,7 +85,7 @@ class Attributes(SynchronousTestCase):
         self.assertEqual(entries, {"Sent": ("\\HasNoChildren", "\\Sent")})
 
     def test_subscriptions(self) -> None:
-        request = ListRequest("", ("*",), only_subscribed=True)
+        request = ListRequest("", ("*",), only_subscribed=True, show_subscribed=True, is_extended=True)
         entries = {
             entry.path: entry.attributes for entry in tree.list_entries(infos("a", "b"), {("a",), ("x",)}, request)
         }
@@ -92,15 +93,57 @@ class Attributes(SynchronousTestCase):
             entries,
             {
                 ("a",): ("\\HasNoChildren", "\\Subscribed"),
-                ("x",): ("\\Noselect", "\\HasNoChildren", "\\Subscribed"),
+                ("x",): ("\\NonExistent", "\\HasNoChildren", "\\Subscribed"),
             },
+        )
+
+    def test_who_may_not_read_cannot_select(self) -> None:
+        names = infos("a")
+        names[("a",)] = replace(names[("a",)], rights=frozenset("l"))
+        self.assertEqual(
+            self.entries(names, ListRequest("", ("*",), is_extended=True)), {"a": ("\\Noselect", "\\HasNoChildren")}
+        )
+
+
+class Recursive(SynchronousTestCase):
+    """RECURSIVEMATCH, on the tree of RFC 5258 section 5, examples 8 to 10."""
+
+    def shown(self, pattern: str, subscribed: list[str], *existing: str) -> list[tuple[str, bool, bool, bool]]:
+        request = ListRequest("", (pattern,), True, show_subscribed=True, with_parents=True, is_extended=True)
+        paths = [tuple(name.split("/")) for name in subscribed]
+        return [
+            ("/".join(each.path), "\\NonExistent" in each.attributes, each.is_chosen, each.subscribed_below)
+            for each in tree.list_entries(infos(*existing), paths, request)
+        ]
+
+    def test_a_parent_is_shown_for_what_the_pattern_does_not_reach(self) -> None:
+        self.assertEqual(self.shown("%", ["foo/bar"], "foo", "foo/bar", "x"), [("foo", False, False, True)])
+        self.assertEqual(self.shown("%", ["foo/bar/baz"], "x"), [("foo", True, False, True)])
+        self.assertEqual(self.shown("foo", ["foo/bar"], "foo", "foo/bar"), [("foo", False, False, True)])
+
+    def test_no_parent_is_shown_for_what_is_shown_itself(self) -> None:
+        self.assertEqual(self.shown("*", ["foo/bar"], "foo", "foo/bar"), [("foo/bar", False, True, False)])
+
+    def test_what_is_chosen_itself_says_what_is_below_it_in_any_case(self) -> None:
+        existing = ("foo", "foo/bar", "foo/x")
+        expected = [("foo", False, True, True), ("foo/bar", False, True, False)]
+        self.assertEqual(self.shown("*", ["foo", "foo/bar"], *existing), expected)
+        self.assertEqual(self.shown("%", ["foo", "foo/bar"], *existing), expected[:1])
+        self.assertEqual(self.shown("%", ["foo"], *existing), [("foo", False, True, False)])
+
+    def test_uses_and_subscriptions_together(self) -> None:
+        names = infos("a", "a/Sent", "b", roles={"a/Sent": Role.SENT})
+        request = ListRequest("", ("%",), True, True, True, True, True)
+        found = list(tree.list_entries(names, {("a", "Sent"), ("b",)}, request))
+        self.assertEqual(
+            [(each.path, each.is_chosen, each.subscribed_below) for each in found], [(("a",), False, True)]
         )
 
 
 class Subscribed(SynchronousTestCase):
     def lsub(self, pattern: str, *names: str) -> list[tuple[str, tuple[str, ...]]]:
         paths = [tuple(name.split("/")) for name in names]
-        entries = tree.lsub_entries(paths, ListRequest("", (pattern,)))
+        entries = tree.lsub_entries(paths, paths, ListRequest("", (pattern,)))
         return [("/".join(entry.path), entry.attributes) for entry in entries]
 
     def test_percent_shows_what_is_above_a_subscribed_name(self) -> None:
@@ -109,6 +152,10 @@ class Subscribed(SynchronousTestCase):
         self.assertEqual(self.lsub("*", "foo/bar"), [("foo/bar", ())])
         self.assertEqual(self.lsub("foo/%", "foo/bar/x"), [("foo/bar", ("\\Noselect",))])
         self.assertEqual(self.lsub("*%", "foo/bar"), [("foo/bar", ())])
+
+    def test_a_name_without_a_mailbox_cannot_be_selected(self) -> None:
+        entries = list(tree.lsub_entries([("a",)], [("a",), ("b",)], ListRequest("", ("*",))))
+        self.assertEqual([entry.attributes for entry in entries], [(), ("\\Noselect",)])
 
 
 class Moves(SynchronousTestCase):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import pty
 import random
-import select
 import shutil
 import signal
 import smtplib
@@ -17,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
@@ -147,7 +145,9 @@ class RunningServer:
                         return
             except OSError:
                 time.sleep(0.05)
-        raise AssertionError("The server did not start:\n" + self.log())
+        said = self.log()
+        self.kill()
+        raise AssertionError(f"The server did not start:\n{said}")
 
     def kill(self) -> None:
         """End the server as a power cut would, as far as a process can tell."""
@@ -193,30 +193,10 @@ class RunningServer:
         """Where the self-signed certificate is."""
         return self.home / "data" / "tls" / "certificate.pem"
 
-    def run_in_terminal(self, *command: str, script: Sequence[tuple[bytes, bytes]], patience: float = 60.0) -> None:
-        """
-        Run a program that wants a terminal, and wait for its end.
-
-        Each step of `script` is what must show on the screen, and the keys to press then.
-        """
-        process, terminal = pty.fork()
-        if process == 0:
-            os.environ.update(HOME=str(self.home), TERM="xterm", LANG="C.UTF-8")
-            os.execv(command[0], command)
-        screen, steps, until = b"", list(script), time.monotonic() + patience
-        while time.monotonic() < until:
-            if select.select([terminal], [], [], 0.2)[0]:
-                try:
-                    screen += os.read(terminal, 65536)
-                except OSError:  # the program has closed its side
-                    os.waitpid(process, 0)
-                    return
-            if steps and steps[0][0] in screen:
-                screen = b""
-                os.write(terminal, steps.pop(0)[1])
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        raise AssertionError(f"{command[0]} did not end; it waits for {steps} and shows {screen[-1500:]!r}")
+    @property
+    def environment(self) -> dict[str, str]:
+        """What clients run with: another home, and not where our Python looks, for some are of another Python."""
+        return {**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, "HOME": str(self.home)}
 
     def run(self, *command: str, given: bytes = b"", environment: dict[str, str] | None = None) -> bytes:
         """Run a client in the server's directory; a failure shows what it said and what the server logged."""
@@ -227,7 +207,7 @@ class RunningServer:
             cwd=self.home,
             check=False,
             timeout=240,
-            env={**os.environ, "HOME": str(self.home), **(environment or {})},
+            env={**self.environment, **(environment or {})},
         )
         if done.returncode:
             said = (done.stdout + done.stderr).decode(errors="replace")[-3000:]

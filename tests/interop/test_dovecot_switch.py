@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.stores.maildir.layout import directory_of
 from tests.interop.dovecot import PASSWORD as THEIR_PASSWORD
 from tests.interop.dovecot import Dovecot
+from tests.interop.mbsync import configuration
 from tests.interop.random_mail import fetch_all
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
 
@@ -34,37 +35,6 @@ KEYWORDS = [f"$word{number}" for number in range(24)]
 
 #: By mailbox: UIDVALIDITY, UIDNEXT, and by UID flags, date and size.
 View = dict[str, tuple[int, int, dict[int, tuple[frozenset[bytes], object, int]]]]
-
-CONFIGURATION = """\
-FSync no
-
-IMAPAccount far
-Host 127.0.0.1
-Port {port}
-User {user}
-Pass "{password}"
-SSLType None
-AuthMechs PLAIN
-Timeout 600
-
-IMAPStore far
-Account far
-
-MaildirStore near
-Path {path}/
-Inbox {path}/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge None
-Sync All
-SyncState *
-"""
 
 
 class SwitchTests(SynchronousTestCase):
@@ -122,8 +92,7 @@ class SwitchTests(SynchronousTestCase):
 
     def mbsync_at(self, port: int, password: str) -> list[str]:
         """Synchronise, and return what is in the near maildir then, control files and all."""
-        text = CONFIGURATION.format(port=port, user=ANN, password=password, path=self.near)
-        (self.home / "mbsyncrc").write_text(text)
+        (self.home / "mbsyncrc").write_text(configuration(port, ANN, password, self.near, expunge="None"))
         self.server.run(self.mbsync, "-c", str(self.home / "mbsyncrc"), "-a", "-q")
         return sorted(str(path.relative_to(self.near)) for path in self.near.rglob("*") if path.is_file())
 

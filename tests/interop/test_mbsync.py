@@ -8,50 +8,25 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
-from tests.interop.test_reading import mutf7, quoted
-
-COUNT = 2000
-CONFIGURATION = """\
-IMAPAccount mailfw
-Host 127.0.0.1
-Port {port}
-User ann@{domain}
-Pass "{password}"
-SSLType None
-AuthMechs PLAIN
-
-IMAPStore far
-Account mailfw
-
-MaildirStore near
-Path {path}/
-Inbox {path}/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-Sync All
-SyncState *
-"""
+from tests.interop.clients import ANN, mutf7, quoted
+from tests.interop.mbsync import configuration
+from tests.interop.server import PASSWORD, RunningServer, require
 
 
 class MbsyncTests(SynchronousTestCase):
     """The everyday life of an offline reader."""
 
+    count = 2000
+    workers = 0
+
     def setUp(self) -> None:
         self.mbsync = require("mbsync")
-        self.server = RunningServer("ann")
+        self.server = RunningServer("ann", arguments=("--workers", str(self.workers)))
         self.addCleanup(self.server.remove)
         self.near = self.server.home / "near"
         self.near.mkdir()
         (self.server.home / ".mbsyncrc").write_text(
-            CONFIGURATION.format(port=self.server.ports["imap"], domain=DOMAIN, password=PASSWORD, path=self.near)
+            configuration(*(self.server.ports["imap"], ANN, PASSWORD, self.near), certificate=self.server.certificate)
         )
 
     def sync(self) -> None:
@@ -60,7 +35,7 @@ class MbsyncTests(SynchronousTestCase):
     def client(self) -> imaplib.IMAP4:
         client = imaplib.IMAP4("127.0.0.1", self.server.ports["imap"])
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # it writes in small pieces
-        client.login(f"ann@{DOMAIN}", PASSWORD)
+        client.login(ANN, PASSWORD)
         return client
 
     def files(self, folder: str) -> list[Path]:
@@ -68,11 +43,11 @@ class MbsyncTests(SynchronousTestCase):
 
     def test_two_way(self) -> None:
         with self.client() as client:
-            for number in range(COUNT):
+            for number in range(self.count):
                 message = f"From: a@b.example\r\nSubject: number {number}\r\n\r\nbody {number}\r\n"
                 client.append("INBOX", "(\\Seen)" if number % 2 else "", None, message.encode())
         self.sync()
-        self.assertEqual(len(self.files("INBOX")), COUNT)
+        self.assertEqual(len(self.files("INBOX")), self.count)
         self._change_both_sides()
         self.sync()
         self._agree()
@@ -104,12 +79,17 @@ class MbsyncTests(SynchronousTestCase):
         return int(file.read_bytes().partition(b"Subject: number ")[2].split()[0])
 
     def _agree(self) -> None:
-        self.assertEqual(len(self.files("INBOX")), COUNT - 200)
+        self.assertEqual(len(self.files("INBOX")), self.count - 200)
         flagged = [file for file in self.files("INBOX") if "F" in file.name.partition(":2,")[2]]
         self.assertEqual(len(flagged), 100)
         self.assertEqual(len(self.files(mutf7("한국어 폴더"))), 1)
         with self.client() as client:
-            self.assertEqual(client.select("INBOX")[1], [str(COUNT - 200).encode()])
+            self.assertEqual(client.select("INBOX")[1], [str(self.count - 200).encode()])
             answered = client.search(None, "ANSWERED")[1][0].split()
             self.assertEqual(len(answered), 100)
             self.assertEqual(client.select(quoted("새 폴더"))[1], [b"1"])
+
+
+class MbsyncOfWorkersTests(MbsyncTests):
+    count = 600
+    workers = 2

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop import dovecot
 from tests.interop.dovecot import Dovecot
+from tests.interop.mbsync import configuration
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, free_port, require
 
 COUNT = 300
@@ -27,34 +28,6 @@ service pop3-login {{
     port = 0
   }}
 }}
-"""
-
-_MBSYNC = """\
-IMAPAccount there
-Host 127.0.0.1
-Port {port}
-User {user}
-Pass "{password}"
-SSLType None
-AuthMechs PLAIN
-
-IMAPStore far
-Account there
-
-MaildirStore near
-Path {near}/
-Inbox {near}/INBOX
-SubFolders Verbatim
-
-Channel all
-Far :far:
-Near :near:
-Patterns *
-Create Both
-Remove Both
-Expunge Both
-Sync All
-SyncState *
 """
 
 
@@ -95,9 +68,8 @@ class MovedClientTests(SynchronousTestCase):
 
     def sync(self, port: int, user: str, password: str) -> str:
         """Synchronise, and return what mbsync says of changes on each side."""
-        configuration = self.home / "mbsyncrc"
-        configuration.write_text(_MBSYNC.format(port=port, user=user, password=password, near=self.near))
-        command = [self.mbsync, "-c", str(configuration), "-a", "-V"]
+        (self.home / "mbsyncrc").write_text(configuration(port, user, password, self.near))
+        command = [self.mbsync, "-c", str(self.home / "mbsyncrc"), "-a", "-V"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

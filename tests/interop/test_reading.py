@@ -1,36 +1,21 @@
-"""Mail comes out: imaplib, poplib, curl, mutt and fetchmail read what was sent."""
+"""Mail comes out: imaplib, poplib and curl read what was sent."""
 
 from __future__ import annotations
 
-import base64
 import email
 import email.policy
 import hashlib
 import imaplib
 import poplib
 import random
-import re
 from email.message import EmailMessage
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.interop.clients import mutf7, quoted
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, insecure, require, shared
 
 KOREAN_FOLDER = "받은 편지"
-
-
-def mutf7(name: str) -> str:
-    """Encode a mailbox name as RFC 3501 section 5.1.3 says, independently of our own code, and quote it."""
-
-    def encode(found: re.Match[str]) -> str:
-        return f"&{base64.b64encode(found[0].encode('utf-16-be')).rstrip(b'=').replace(b'/', b',').decode()}-"
-
-    return re.sub(r"[^\x20-\x7e]+", encode, name)
-
-
-def quoted(name: str) -> str:
-    """Return the name as imaplib wants it: quoted by the caller."""
-    return f'"{mutf7(name)}"'
 
 
 class ReadingTests(SynchronousTestCase):
@@ -115,32 +100,3 @@ class ReadingTests(SynchronousTestCase):
             self.server.run(curl, *user, f"imaps://127.0.0.1:{self.server.ports['imaps']}/INBOX;MAILINDEX=3")
         )
         self.check_large(self.server.run(curl, *user, f"pop3s://127.0.0.1:{self.server.ports['pop3s']}/3"))
-
-    def test_mutt_reads_and_saves(self) -> None:
-        mutt = require("mutt")
-        saved, rc = self.server.home / "saved.mbox", self.server.home / ".muttrc"
-        rc.write_text(
-            f"set imap_user='ann@{DOMAIN}'\nset imap_pass='{PASSWORD}'\n"
-            f"set ssl_force_tls=yes\nset ssl_verify_host=no\nset certificate_file={self.server.certificate}\n"
-            "set confirmappend=no\nset confirmcreate=no\nset sleep_time=0\nset quit=yes\nset move=no\n"
-            f"set copy=no\nset charset=utf-8\nset folder={self.server.home}\n"
-        )
-        copy = [(b"Msgs:3", b"T"), (b"Tag messages matching", b"~A\r"), (b"Tag:3", b";C"), (b"Copy tagged", b"\x15")]
-        self.server.run_in_terminal(
-            *(mutt, "-F", str(rc), "-f", f"imap://127.0.0.1:{self.server.ports['imap']}/INBOX"),
-            script=[*copy, (b"", f"{saved}\rq".encode())],
-        )
-        self.assertEqual(saved.read_bytes().count(b"\nSubject: "), 3)
-
-    def test_fetchmail_takes_all_by_pop3_and_keeps(self) -> None:
-        mail = self.server.home / "fetched"
-        mail.mkdir()
-        rc = self.server.home / ".fetchmailrc"
-        rc.write_text(
-            f"poll 127.0.0.1 protocol POP3 port {self.server.ports['pop3']} uidl\n"
-            f"  user 'ann@{DOMAIN}' password '{PASSWORD}' sslproto '' keep\n"
-            f"  mda \"/bin/sh -c 'cat > {mail}/$$'\"\n"
-        )
-        rc.chmod(0o600)
-        self.server.run(require("fetchmail"), "--fetchmailrc", str(rc), "--pidfile", str(self.server.home / "fm.pid"))
-        self.assertEqual(len(list(mail.iterdir())), 3)

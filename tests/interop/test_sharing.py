@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.interop.mbsync import configuration
 from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
 from tests.running import until
 
@@ -160,22 +161,18 @@ class Mbsync(Case):
         self.ok(ann.setacl("INBOX", "bob", "lrsi"))
         near = self.server.home / "near"
         near.mkdir()
-        configuration = self.server.home / ".mbsyncrc"
-        configuration.write_text(
-            f"IMAPAccount mailfw\nHost 127.0.0.1\nPort {self.server.ports['imap']}\nUser bob@{DOMAIN}\n"
-            f'Pass "{PASSWORD}"\nSSLType None\nAuthMechs PLAIN\n\nIMAPStore far\nAccount mailfw\n\n'
-            f"MaildirStore near\nPath {near}/\nInbox {near}/INBOX\nSubFolders Verbatim\n\n"
-            "Channel shared\nFar :far:\nNear :near:\nPatterns Shared/*\nCreate Near\nSync All\nSyncState *\n"
-        )
+        rc, port = self.server.home / ".mbsyncrc", self.server.ports["imap"]
+        of_bob = (port, f"bob@{DOMAIN}", PASSWORD, near)
+        rc.write_text(configuration(*of_bob, patterns="Shared/*", create="Near", remove="None", expunge="None"))
         folder = near / "Shared" / f"ann@{DOMAIN}" / "INBOX"
-        self.server.run(mbsync, "-c", str(configuration), "-a", "-q")
+        self.server.run(mbsync, "-c", str(rc), "-a", "-q")
         found = [file for name in ("cur", "new") for file in (folder / name).iterdir()]
         self.assertEqual(len(found), 20)
         for file in found[:5]:
             file.rename(folder / "cur" / f"{file.name.partition(':')[0]}:2,S")
         (folder / "new" / "1.1.near").write_bytes(b"Subject: near\n\ny\n")
-        self.server.run(mbsync, "-c", str(configuration), "-a", "-q")
+        self.server.run(mbsync, "-c", str(rc), "-a", "-q")
         self.assertEqual((ann.unseen("INBOX"), self.client("bob").unseen(ANNS)), (21, 16))
         before = sorted(path.name for path in Path(folder).glob("*/*"))
-        self.server.run(mbsync, "-c", str(configuration), "-a", "-q")
+        self.server.run(mbsync, "-c", str(rc), "-a", "-q")
         self.assertEqual(sorted(path.name for path in Path(folder).glob("*/*")), before)

@@ -23,7 +23,8 @@ TABLE: list[tuple[bytes, Expected]] = [
     (b'"Ann \\"Bo\\"" <a@b.c>', [(b'Ann "Bo"', None, b"a", b"b.c")]),
     (b"John. Q. Public <j@x>", [(b"John. Q. Public", None, b"j", b"x")]),
     (b"a@b.c (Ann (of) Bo)", [(b"Ann (of) Bo", None, b"a", b"b.c")]),
-    (b"(first) a@b.c", [(b"first", None, b"a", b"b.c")]),
+    (b"(first) a@b.c (second) (third)", [(b"third", None, b"a", b"b.c")]),
+    (b"(first) a@b.c", [(None, None, b"a", b"b.c")]),
     (b"Ann (Bo) <a@b.c>", [(b"Ann", None, b"a", b"b.c")]),
     (b"=?utf-8?q?=ED?= <a@b.c>", [(b"=?utf-8?q?=ED?=", None, b"a", b"b.c")]),
     (b"\xed\x95\x9c <a@b.c>", [(b"\xed\x95\x9c", None, b"a", b"b.c")]),
@@ -31,6 +32,10 @@ TABLE: list[tuple[bytes, Expected]] = [
     (b"a@[192.0.2.1]", [(None, None, b"a", b"[192.0.2.1]")]),
     (b"<@r1,@r2:a@b>", [(None, b"@r1,@r2", b"a", b"b")]),
     (b"a @ b . c", [(None, None, b"a", b"b.c")]),
+    (b'a . "b" @ c . d', [(None, None, b"a.b", b"c.d")]),
+    (b'<a . "b" @ c . d>', [(None, None, b"a.b", b"c.d")]),
+    (b'""@b', [(None, None, b"", b"b")]),
+    (b": a@b;", [(None, None, b"", None), (None, None, b"a", b"b"), END]),
     (b"a@b, c@d", [(None, None, b"a", b"b"), (None, None, b"c", b"d")]),
     (b"a@b; c@d", [(None, None, b"a", b"b"), (None, None, b"c", b"d")]),
     (b"G: a@b, c@d;", [(None, None, b"G", None), (None, None, b"a", b"b"), (None, None, b"c", b"d"), END]),
@@ -49,6 +54,12 @@ TABLE: list[tuple[bytes, Expected]] = [
     (b"Ann a@b", [(b"Ann", None, b"a", b"b")]),
     (b"a@b@c <d@e>", [(b"a@b@c", None, b"d", b"e")]),
     (b"a@b>", [(None, None, b"a", b"b")]),
+    (b"a@b c d", [(None, None, b"a", b"b")]),
+    (b"Ann <a b@c>", [(b"Ann", None, b"a b", b"c")]),
+    (b"Ann <a@b> <c@d>", [(b"Ann", None, b"a", b"b")]),
+    (b"Ann <a@b> Bo", [(b"Ann", None, b"a", b"b")]),
+    (b"<a@b> Bo", [(b"Bo", None, b"a", b"b")]),
+    (b"Ann <Bo <a@b>>", [(b"Ann", None, b"a", b"b")]),
     (b"(never closed a@b", []),
 ]
 
@@ -64,7 +75,7 @@ class Addresses(SynchronousTestCase):
             [
                 MailAddress(None, None, b"a", b"b"),
                 MailAddress(b"Ann", None, b"c", b"d"),
-                MailAddress(b"x", None, b"e", b"f"),
+                MailAddress(None, None, b"e", b"f"),
                 MailAddress(b"G", None, b"g", b"h"),
             ],
         )
@@ -86,4 +97,4 @@ class Addresses(SynchronousTestCase):
             if address.host is None:
                 opened += 1 if address.mailbox is not None or opened == 0 else -1
             else:
-                self.assertTrue(address.mailbox)
+                self.assertIsNotNone(address.mailbox)

@@ -31,6 +31,7 @@ class Dates(SynchronousTestCase):
             (b"1 Feb 26 09:18:13 +0000", Moment(then)),
             (b"1 Feb 126 09:18:13 +0000", Moment(then)),
             (b"1 (the first) Feb 2026 09:18:13 +0000", Moment(then)),
+            (b"1 Feb 2026 09(comment):   18  :  13 +0000", Moment(then)),
             (b"Sun Feb  1 09:18:13 2026", Moment(then)),
             (b"2026-02-01T09:18:13Z", Moment(then)),
             (b"2026-02-01 09:18:13.25 +0900", Moment(then, 9 * 3600)),

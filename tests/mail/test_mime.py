@@ -221,7 +221,17 @@ class Broken(SynchronousTestCase):
     def test_delimiter_in_a_header_ends_it(self) -> None:
         octets = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nSubject: y\r\n--x\r\n\r\ntwo\r\n--x--\r\n"
         root = self.check(octets, ["mixed", "plain", "plain"])
-        self.assertEqual((root.children[0].header_size, root.children[0].body_size), (12, 0))
+        self.assertEqual((root.children[0].header_size, root.children[0].body_size), (10, 0))
+
+    def test_line_end_before_a_delimiter_is_not_of_the_part(self) -> None:
+        """RFC 2046 section 5.1.1: nor is it where the part has nothing but a header, or not even that."""
+        octets = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n--x\r\nA: b\r\n\r\n--x\r\n"
+        octets += b"C: d\r\n\r\n\r\n--x\r\n"
+        octets += b"Content-Type: message/rfc822\r\n\r\nSubject: e\r\n\r\n--x--"
+        root = self.check(octets, ["mixed", "plain", "plain", "plain", ["rfc822", "plain"]])
+        sizes = [(part.header_size, part.body_size, part.lines) for part in root.children]
+        self.assertEqual(sizes, [(0, 0, 0), (6, 0, 0), (8, 0, 0), (32, 12, 1)])
+        self.assertEqual(root.children[3].children[0].header_size, 12)
 
     def test_delimiters_one_after_the_other(self) -> None:
         self.check(
@@ -236,10 +246,28 @@ class Broken(SynchronousTestCase):
             ["mixed", ["mixed", "plain"], "plain"],
         )
 
-    def test_longer_line_is_no_delimiter(self) -> None:
-        octets = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n--xy\r\n--x-\r\n--x --\r\n--x--\r\n"
-        root = self.check(octets, ["mixed", "plain"])
-        self.assertEqual(body(octets, root.children[0]), b"--xy\r\n--x-\r\n--x --")
+    def test_line_that_begins_with_a_delimiter(self) -> None:
+        """RFC 2046 section 5.1.1: the rest of the line does not matter."""
+        octets = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\none\r\n--xy\r\n\r\ntwo\r\n"
+        octets += b"--x--z\r\n\r\n--x\r\n"
+        root = self.check(octets, ["mixed", "plain", "plain"])
+        self.assertEqual([body(octets, part) for part in root.children], [b"one", b"two"])
+        self.check(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n --x\r\n- -x\r\n-- x\r\n--X\r\n", "mixed")
+
+    def test_boundaries_that_begin_alike(self) -> None:
+        """Of several that a line begins with, the longest counts; of those that are all of it, the innermost."""
+        for outer, inner, line, expected in (
+            (b"x", b"xy", b"--xy", ["mixed", ["mixed", "plain", "plain"]]),
+            (b"xy", b"x", b"--xy", ["mixed", ["mixed", "plain"], "plain"]),
+            (b"x", b"xy", b"--xz", ["mixed", ["mixed", "plain"], "plain"]),
+            (b"xa", b"x", b"--xab", ["mixed", ["mixed", "plain"], "plain"]),
+            (b"x", b"xa", b"--xb", ["mixed", ["mixed", "plain"], "plain"]),
+            (b"x--", b"x", b"--x--", ["mixed", ["mixed", "plain"]]),
+            (b"x", b"x--", b"--x--", ["mixed", ["mixed", "plain", "plain"]]),
+        ):
+            head = b"Content-Type: multipart/mixed; boundary=%b\r\n\r\n--%b\r\n"
+            octets = head % (outer, outer) + head % (inner, inner) + b"\r\n" + line + b"\r\n\r\nmore"
+            self.check(octets, expected)
 
     def test_delimiter_that_never_ends(self) -> None:
         octets = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n--x" + b" " * 5000 + b"\r\n--x--"
@@ -254,7 +282,7 @@ class Broken(SynchronousTestCase):
 
     def test_depth_is_bounded(self) -> None:
         octets = b"".join(
-            b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (at, at) for at in range(300)
+            b"Content-Type: multipart/mixed; boundary=b%03d\r\n\r\n--b%03d\r\n" % (at, at) for at in range(300)
         )
         root, depth = scan(octets), 0
         while root.children:
@@ -308,6 +336,29 @@ class Types(SynchronousTestCase):
         ):
             part = scan(b"Content-Type: " + value + b"\r\n\r\n")
             self.assertEqual((part.type, part.subtype, part.parameters), expected, value)
+
+    def test_what_cannot_be_read_is_as_if_it_were_not_there(self) -> None:
+        for value in (b"a/b/c; d=e", b"text/pl@in", b"te(c)xt", b"text/", b"/plain", b"[a]/b"):
+            part = scan(b"Content-Type: " + value + b"\r\n\r\n")
+            self.assertEqual((part.type, part.subtype, part.parameters), ("text", "plain", ()), value)
+        for value, expected in (
+            (b"Base64 (c)", "base64"),
+            (b"base64;", "base64"),
+            (b"x-other", "x-other"),
+            (b"base 64", "7bit"),
+            (b'"base64"', "7bit"),
+        ):
+            self.assertEqual(scan(b"Content-Transfer-Encoding: " + value + b"\r\n\r\n").encoding, expected, value)
+
+    def test_language_with_comments(self) -> None:
+        part = scan(b"Content-Language: de (German), en\r\n\r\n")
+        self.assertEqual(part.language, ("de", "en"))
+
+    def test_boundary_in_pieces(self) -> None:
+        """RFC 2231 has it for all parameters."""
+        for stated in (b"boundary*0=x; boundary*1=y", b"boundary*=us-ascii''x%79", b'boundary*1*=%79; boundary*0="x"'):
+            octets = b"Content-Type: multipart/mixed; " + stated + b"\r\n\r\n--xy\r\n\r\none\r\n--xy--\r\n"
+            self.assertEqual(shape(scan(octets)), ["mixed", "plain"], stated)
 
     def test_folded(self) -> None:
         part = scan(b"Content-Type: text/plain;\r\n\tcharset=utf-8;\r\n format=flowed\r\n\r\n")

@@ -61,11 +61,12 @@ ENVELOPES: list[tuple[tuple[bytes, ...], bytes]] = [
     # What no quoted string can hold is a literal.
     (("Subject: 한".encode(),), b"(NIL {3}\r\n\xed\x95\x9c " + b"NIL " * 7 + b"NIL)"),
     ((b"Subject: " + b"x" * 2000,), b"(NIL {2000}\r\n" + b"x" * 2000 + b" " + b"NIL " * 7 + b"NIL)"),
-    ((b"Subject: a\0b\rc",), b'(NIL "abc" ' + b"NIL " * 7 + b"NIL)"),
-    # The first of several counts, addresses are gathered.
+    ((b"Subject: a\0b\rc",), b'(NIL "ab c" ' + b"NIL " * 7 + b"NIL)"),
+    # The last of several counts, addresses are gathered; what a fold was made of is no text.
+    ((b"Subject: one \r\n\t two", b"Date:  1  May\r\n  2026"), b'("1  May  2026" "one two" ' + b"NIL " * 7 + b"NIL)"),
     (
         (b"Subject: one", b"Subject: two", b"To: a@b", b"To: c@d"),
-        b'(NIL "one" NIL NIL NIL ((NIL NIL "a" "b")(NIL NIL "c" "d")) NIL NIL NIL NIL)',
+        b'(NIL "two" NIL NIL NIL ((NIL NIL "a" "b")(NIL NIL "c" "d")) NIL NIL NIL NIL)',
     ),
     # Groups
     (
@@ -106,6 +107,15 @@ STRUCTURES: list[tuple[bytes, bytes, bytes]] = [
         message(b"Content-Type: text/html", b"Content-Disposition: inline", b"Content-Language: en, ko"),
         b'("text" "html" ("charset" "us-ascii") NIL NIL "7bit" 7 1)',
         b'("text" "html" ("charset" "us-ascii") NIL NIL "7bit" 7 1 NIL ("inline" NIL) ("en" "ko") NIL)',
+    ),
+    (  # RFC 2231 section 6
+        message(
+            b"Content-Type: image/png; name*1*=%41; name*0*=utf-8'ko'%EC; name*2=\"b c\"; x*1=2; x*0=1; size=3",
+            b"Content-Disposition: attachment; filename*0=a; filename*2=c",
+        ),
+        b'("image" "png" ("size" "3" "name*" "utf-8\'ko\'%EC%41b%20c" "x" "12") NIL NIL "7bit" 7)',
+        (b'("image" "png" ("size" "3" "name*" "utf-8\'ko\'%EC%41b%20c" "x" "12") NIL NIL "7bit" 7 NIL'
+        b' ("attachment" ("filename*0" "a" "filename*2" "c")) NIL NIL)'),
     ),
     (
         message(b"Content-Type: multipart/mixed; boundary=x"),

@@ -102,9 +102,10 @@ class House:
     def inbox(self) -> Any:
         return next(info for info in self.run(self.memory.mailboxes(ANN)) if info.path == INBOX)
 
-    def put(self, *messages: bytes, flags: Flags = NO_FLAGS) -> list[int]:
+    def put(self, *messages: bytes, flags: Flags = NO_FLAGS, account: str = ANN) -> list[int]:
         new = [NewMessage(MemoryContent(octets), flags) for octets in messages]
-        return [appended.uid for appended in self.run(self.memory.append(ANN, self.inbox.id, new))]
+        inbox = next(info for info in self.run(self.memory.mailboxes(account)) if info.path == INBOX)
+        return [appended.uid for appended in self.run(self.memory.append(account, inbox.id, new))]
 
     def flags(self) -> dict[int, Flags]:
         """Return the flags of every message, by UID."""

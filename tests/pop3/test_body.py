@@ -32,11 +32,10 @@ def cut(parts: Iterator[bytes], lines: int) -> bytes:
 
 
 def by_lines(octets: bytes) -> bytes:
-    """Dot-stuff as RFC 1939 section 3 says it: line by line, and every line ends with CRLF."""
-    octets = re.sub(rb"(?<!\r)\n", b"\r\n", octets)
+    """Dot-stuff as RFC 1939 section 3 says it, line by line; a bare LF ends one too."""
     body = octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
-    lines = body.split(b"\r\n")[:-1]
-    return b"".join((b"." if line.startswith(b".") else b"") + line + b"\r\n" for line in lines) + b".\r\n"
+    lines = re.findall(rb"[^\n]*\n", body)
+    return b"".join((b"." if line.startswith(b".") else b"") + line for line in lines) + b".\r\n"
 
 
 #: Messages made of the octets that matter here.
@@ -51,10 +50,10 @@ class DotStufferTests(SynchronousTestCase):
             (b"a", b"a\r\n.\r\n"),
             (b"a\r\n", b"a\r\n.\r\n"),
             (b"a\r", b"a\r\r\n.\r\n"),
-            (b"a\n", b"a\r\n.\r\n"),
+            (b"a\n", b"a\n\r\n.\r\n"),
             (b".\r\n.\r\n", b"..\r\n..\r\n.\r\n"),
-            (b"a\n.\r\nb\r.c\r\n", b"a\r\n..\r\nb\r.c\r\n.\r\n"),
-            (b"a\n.\nb", b"a\r\n..\r\nb\r\n.\r\n"),
+            (b"a\n.\r\nb\r.c\r\n", b"a\n..\r\nb\r.c\r\n.\r\n"),
+            (b"a\n.\nb", b"a\n..\nb\r\n.\r\n"),
         ]:
             self.assertEqual(stuff(iter([octets])), sent)
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from typing import Any
+from unicodedata import normalize
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,8 +9,9 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.mail.failure import NoSpace, Overloaded
+from mailfw.mail.failure import NoSpace, NoSuchAccount, Overloaded
 from mailfw.mail.mailbox import DELETED, FLAGGED, NO_FLAGS, SEEN, FlagChange
+from mailfw.policies.tally import OwnTally
 from mailfw.pop3.factory import pop3_factory
 from mailfw.pop3.locks import OwnLocks
 from mailfw.testing.contents import SAMPLES, BrokenContent, MemoryContent
@@ -88,6 +90,27 @@ class LoginTests(PopCase):
         self.house.log_in(factory)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 3)
 
+    def test_maildrop_that_cannot_be_opened_ever(self) -> None:
+        """RFC 3206 section 4: whom trying again does not help is told so."""
+        self.house.store.failing = "mailboxes"
+        for error in (NoSuchAccount(ANN), PermissionError(13, "no")):
+            self.house.store.error = error
+            dialogue = self.house.open()
+            dialogue.say(b"USER ann@example.org\r\nPASS secret\r\n")
+            heard = b"-ERR [SYS/PERM] This maildrop cannot be opened; tell the postmaster\r\n"
+            self.assertTrue(dialogue.hear().endswith(heard))
+            self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+            self.assertEqual(self.house.realm.logged_in, 0)
+
+    def test_names_and_passwords_are_prepared(self) -> None:
+        """RFC 6856 section 2.2: however a keyboard composed them; what SASLprep prohibits is refused."""
+        dialogue = self.house.open()
+        dialogue.say(normalize("NFD", "USER 하늘@example.org\r\nPASS 비밀\u3000번호\r\n").encode())
+        self.assertTrue(dialogue.hear().endswith(b"+OK 0 messages (0 octets)\r\n"))
+        dialogue = self.house.open()
+        for said in ("USER a\u200e\r\n", "PASS \ue000\r\n", "USER a\u0627\r\n"):
+            self.assert_hears(dialogue, said.encode(), b"-ERR A character is not allowed here\r\n")
+
     def test_passwords_are_not_logged(self) -> None:
         seen: list[Any] = []
         observer: Any = seen.append
@@ -136,6 +159,72 @@ class LockTests(PopCase):
             self.assertEqual(self.house.realm.logged_in, 0)
 
 
+class LoginDelayTests(PopCase):
+    """RFC 2449 section 6.5."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.house = House(self, login_delay=60)
+        counted = OwnTally(self.house.clock.seconds).allow(1, 60.0)
+        self.factory = self.house.factory(logins_counted=counted)
+
+    def log_in(self, name: bytes = b"ann@example.org", password: bytes = b"secret") -> Dialogue:
+        dialogue = Dialogue(self.factory)
+        dialogue.say(b"USER " + name + b"\r\nPASS " + password + b"\r\n")
+        self.answer = dialogue.hear().split(b"\r\n")[2]
+        return dialogue
+
+    def test_too_soon(self) -> None:
+        self.log_in().say(b"QUIT\r\n")
+        self.assertEqual(self.answer, b"+OK 0 messages (0 octets)")
+        self.house.clock.advance(20.5)
+        self.log_in()
+        self.assertEqual(self.answer, b"-ERR [LOGIN-DELAY] Too soon after the last login; wait 40 seconds")
+        self.assertEqual(self.house.realm.logged_in, 0)
+        self.log_in("하늘@example.org".encode(), "비밀 번호".encode())
+        self.assertEqual(self.answer, b"+OK 0 messages (0 octets)")
+        self.house.clock.advance(40)
+        self.log_in()
+        self.assertEqual(self.answer, b"+OK 0 messages (0 octets)")
+
+    def test_who_is_refused_is_not_counted(self) -> None:
+        self.log_in(password=b"wrong")
+        self.assertIn(b"[AUTH]", self.answer)
+        first = self.log_in()
+        self.assertEqual(self.answer[:3], b"+OK")
+        self.house.clock.advance(61)
+        self.log_in()
+        self.assertIn(b"[IN-USE]", self.answer)
+        first.leave()
+        self.log_in()
+        self.assertEqual(self.answer[:3], b"+OK")
+
+
+class ExpireTests(PopCase):
+    """RFC 2449 section 6.7; with 0 the dialogue shows it."""
+
+    def test_what_was_retrieved_stays(self) -> None:
+        for expire in (None, 30):
+            self.house = House(self, expire=expire)
+            uids = self.house.put(b"one", b"two")
+            dialogue = self.house.log_in()
+            self.assertIn(b"EXPIRE NEVER\r\n" if expire is None else b"EXPIRE 30\r\n", self.capabilities(dialogue))
+            dialogue.say(b"RETR 1\r\nQUIT\r\n")
+            self.assertEqual(list(self.house.flags()), uids)
+
+    def test_nothing_goes_where_the_connection_is_lost(self) -> None:
+        self.house = House(self, expire=0)
+        uids = self.house.put(b"one")
+        dialogue = self.house.log_in()
+        dialogue.say(b"RETR 1\r\n")
+        dialogue.leave()
+        self.assertEqual(list(self.house.flags()), uids)
+
+    def capabilities(self, dialogue: Dialogue) -> bytes:
+        dialogue.say(b"CAPA\r\n")
+        return dialogue.hear()
+
+
 class MaildropTests(PopCase):
     def test_unique_ids_are_dovecots(self) -> None:
         first, second = self.house.put(b"a", b"b")
@@ -157,7 +246,9 @@ class MaildropTests(PopCase):
         for name, octets in SAMPLES.items():
             house = House(self)
             house.put(octets)
-            dialogue = house.log_in()
+            dialogue = Dialogue(house.factory())
+            dialogue.say(b"UTF8\r\nUSER ann@example.org\r\nPASS secret\r\n")
+            dialogue.hear()
             self.assert_hears(dialogue, b"RETR 1\r\n", b"+OK %d octets\r\n" % len(octets) + by_lines(octets))
             header, end, body = (b"", b"\r\n", octets[2:]) if octets[:2] == b"\r\n" else octets.partition(b"\r\n\r\n")
             top = header + end + b"".join(line + b"\n" for line in body.split(b"\n")[:1] if b"\n" in body)
@@ -375,6 +466,31 @@ class BadInputTests(PopCase):
         dialogue.say(b"XYZZY\r\n" * 30)
         self.assertEqual(dialogue.hear(), b"-ERR Command not known here\r\n" * 20 + b"-ERR Too many errors\r\n")
         self.assertTrue(dialogue.closed)
+
+    def test_ten_thousand_commands_at_once(self) -> None:
+        self.house.put(b"one")
+        dialogue = self.house.log_in()
+        dialogue.say(b"NOOP\r\nLIST 1\r\nTOP 1 0\r\n" * 3000 + b"DELE 1\r\n" + b"DELE 1\r\n" * 50)
+        self.house.clock.pump([0.0] * 10_000)
+        heard = dialogue.hear()
+        each = b"+OK Done\r\n+OK 1 3\r\n+OK Top of message\r\none\r\n.\r\n"
+        self.assertEqual(heard[: len(each) * 3000], each * 3000)
+        rest = b"+OK Done\r\n" + b"-ERR No such message\r\n" * 20 + b"-ERR Too many errors\r\n"
+        self.assertEqual(heard[len(each) * 3000 :], rest)
+        self.assertTrue(dialogue.closed)
+
+    def test_lost_within_a_message(self) -> None:
+        """Half a message is not retrieved, nothing is removed, and the maildrop is free."""
+        self.house.put(b"Subject: x\r\n\r\n" + b"x" * 78 * 100_000)
+        factory = self.house.factory()
+        dialogue = self.house.log_in(factory)
+        dialogue.say(b"DELE 1\r\nRSET\r\n")
+        dialogue.protocol.pauseProducing()
+        dialogue.say(b"RETR 1\r\n")
+        self.assertLess(len(dialogue.hear()), 1_000_000)
+        dialogue.leave()
+        self.assertEqual(set(self.house.flags().values()), {NO_FLAGS})
+        self.house.log_in(factory)
 
     def test_http(self) -> None:
         dialogue = self.house.open()

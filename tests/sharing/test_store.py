@@ -47,7 +47,7 @@ from mailfw.sharing.store import SharingStore
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.dialogue import run_now
-from mailfw.testing.store import QuotaCases, RestartCases, SearchCases, StoreContract
+from mailfw.testing.store import AnnotationCases, QuotaCases, ReplacingCases, RestartCases, SearchCases, StoreContract
 from mailfw.testing.store.bounds import FixedQuotas
 from mailfw.testing.store.fixture import read_all
 
@@ -55,7 +55,7 @@ ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
 SHARED: Path = ("Shared", ANN)
 
 
-class OwnMailboxes(StoreContract, RestartCases, QuotaCases, SearchCases, TestCase):
+class OwnMailboxes(StoreContract, AnnotationCases, ReplacingCases, RestartCases, QuotaCases, SearchCases, TestCase):
     """What is the user's own is as it is in the store."""
 
     histories = 8

@@ -46,8 +46,8 @@ class JournalTests(SynchronousTestCase):
 
 class MessagesTests(SynchronousTestCase):
     def test_messages_stay_in_order(self) -> None:
-        messages = Messages([(2, 10, "\\Seen", "two", 5, 1)], 10)
-        messages.add([Entry(4, 11, NO_FLAGS, "four", 6, 2), Entry(3, 12, NO_FLAGS, "three", 7, 3)])
+        messages = Messages([(2, 10, "\\Seen", "two", 5, 90, 1)], 10)
+        messages.add([Entry(4, 11, NO_FLAGS, "four", 6, 91, 2), Entry(3, 12, NO_FLAGS, "three", 7, 92, 3)])
         self.assertEqual((list(messages.uids), messages.keys), ([2, 3, 4], ["two", "three", "four"]))
         messages.alter(13, {1: frozenset({SEEN})})
         self.assertEqual(messages.since(12), [1])
@@ -56,7 +56,7 @@ class MessagesTests(SynchronousTestCase):
         self.assertEqual(messages.vanished.since(13), {2, 4})
 
     def test_many_removed(self) -> None:
-        messages = Messages([(uid, 1, "", str(uid), 1, uid) for uid in range(1, 101)], 1)
+        messages = Messages([(uid, 1, "", str(uid), 1, 0, uid) for uid in range(1, 101)], 1)
         messages.remove(2, range(0, 100, 2))
         self.assertEqual(messages.keys, [str(uid) for uid in range(2, 101, 2)])
         self.assertEqual(list(messages.emails), list(range(2, 101, 2)))

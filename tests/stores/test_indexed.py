@@ -18,8 +18,10 @@ from mailfw.stores.threads import Threads, shielded
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import (
+    AnnotationCases,
     NumberCases,
     QuotaCases,
+    ReplacingCases,
     RestartCases,
     SearchCases,
     SharedHistoryCases,
@@ -73,7 +75,16 @@ class MaildirSourceTests(SourceContract, TestCase):
 
 
 class IndexedStoreTests(
-    StoreContract, RestartCases, QuotaCases, NumberCases, SearchCases, SharingCases, SharedHistoryCases, TestCase
+    StoreContract,
+    AnnotationCases,
+    ReplacingCases,
+    RestartCases,
+    QuotaCases,
+    NumberCases,
+    SearchCases,
+    SharingCases,
+    SharedHistoryCases,
+    TestCase,
 ):
     few, many = 100, 1000
     histories = 8

@@ -25,6 +25,25 @@ from mailfw.stores.places import account_directory
 
 
 class NameTests(SynchronousTestCase):
+    def test_when_a_message_came(self) -> None:
+        """The second that a name begins with, unless it is none or has not been yet."""
+        now = 1_800_000_000
+        for name, saved in (
+            ("1700000000.M1P2Q3.host,S=1", 1_700_000_000),
+            ("1700000000.host", 1_700_000_000),
+            ("1900000000.M1P2Q3.host", now),
+            ("0.M1.host", now),
+            ("-5.M1.host", now),
+            ("1700000000", now),
+            ("message.eml", now),
+            ("99999999999999999999.x", now),
+            ("\u0661\u0667.x", now),
+            ("", now),
+        ):
+            self.assertEqual(names.saved_at(name, now), saved, name)
+        before = int(time.time())
+        self.assertIn(names.saved_at(names.NameMaker().make(), 2**33) - before, (0, 1))
+
     def test_new_name(self) -> None:
         make = names.NameMaker().make
         made = [make() for _ in range(100)]

@@ -8,9 +8,11 @@ from mailfw.interfaces import IMailStore, IQuotas
 from mailfw.stores.memory import MemoryStore
 from mailfw.stores.memory.mailbox import SHORT_LOG, ChangeLog
 from mailfw.testing.store import (
+    AnnotationCases,
     FoundAgainCases,
     NumberCases,
     QuotaCases,
+    ReplacingCases,
     RestartCases,
     SharedHistoryCases,
     SharingCases,
@@ -19,7 +21,16 @@ from mailfw.testing.store import (
 
 
 class MemoryStoreContract(
-    StoreContract, RestartCases, QuotaCases, FoundAgainCases, NumberCases, SharingCases, SharedHistoryCases, TestCase
+    StoreContract,
+    RestartCases,
+    QuotaCases,
+    FoundAgainCases,
+    NumberCases,
+    AnnotationCases,
+    ReplacingCases,
+    SharingCases,
+    SharedHistoryCases,
+    TestCase,
 ):
     def make_store(self) -> MemoryStore:
         return MemoryStore()

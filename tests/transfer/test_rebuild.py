@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import CreateMailbox, FlagChange, MailboxInfo, RenameMailbox, Role, Want
-from mailfw.optional import IRebuildable
+from mailfw.optional import IAnnotatedMail, IRebuildable
+from mailfw.stores.maildir.source import MaildirSource
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.store.conversations import letter
 from tests.transfer.test_backup import ANN, Case
@@ -40,12 +43,28 @@ class RebuildTests(Case):
         await store.alter(ANN, await self.find(store, ("INBOX",)), [1, 2], FlagChange.ADD, WORDS)
         return store
 
+    async def saved(self, store: IMailStore, mailbox: str) -> dict[int, int | None]:
+        uids = (await store.snapshot(ANN, mailbox, 0)).uids
+        batches = store.rows(ANN, mailbox, uids, Want.SAVED)
+        return {row.uid: row.saved for row in [row async for batch in batches for row in batch]}
+
     async def test_nothing_is_lost(self) -> None:
+        self.patch(MaildirSource, "saved", lambda source, key, now: now)  # as with names of other programs
         store = await self.prepared()
         verifyObject(IRebuildable, store)
+        noted, inbox = IAnnotatedMail(store), (await self.infos(store))["INBOX",].id
+        await noted.annotate(ANN, inbox, {"/shared/comment": b"kept"})
+        await noted.annotate(ANN, inbox, {"/private/comment": b"kept"}, "bob@example.org")
+        await noted.annotate(ANN, None, {"/private/comment": b"kept too"})
+        saved = await self.saved(store, inbox)
+        await deferLater(reactor, 1.1)
         before, infos = await self.contents(store), await self.infos(store)
         self.assertEqual(await self.rebuild(store), sum(each.messages for each in infos.values()))
         self.assertEqual(await self.contents(store), before)
+        self.assertEqual(await self.saved(store, inbox), saved)
+        self.assertEqual(await noted.annotations(ANN, inbox), {"/shared/comment": b"kept"})
+        self.assertEqual(await noted.annotators(ANN, inbox), {"bob@example.org"})
+        self.assertEqual(await noted.annotations(ANN, None), {"/private/comment": b"kept too"})
         after = await self.infos(store)
         for path, info in infos.items():
             now = after[path]

@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailfw.interfaces import IMailStore
 from mailfw.mail.mailbox import SEEN, FlagChange
 from mailfw.mail.rights import parse_rights
-from mailfw.optional import ISharedMail
+from mailfw.optional import IAnnotatedMail, ISharedMail
 from mailfw.stores.memory import MemoryStore
+from mailfw.transfer.annotations import Notes
 from mailfw.transfer.backup_ends import BackupOrigin
 from mailfw.transfer.check import check
 from mailfw.transfer.engine import Outcome, Terms
@@ -65,6 +66,37 @@ class ShareTests(Case):
         self.assertEqual((await self.migrate(store, third)).faults, [])
         self.assertNotIn(BOB, (await self.told(third))[0])
 
+    async def noted(self, store: IMailStore) -> Any:
+        work, noted = await self.find(store, WORK), IAnnotatedMail(store)
+        found = [await noted.annotations(ANN, work, user) for user in (None, BOB)]
+        return [*map(dict, found), dict(await noted.annotations(ANN, None))]
+
+    async def test_annotations_by_a_backup_and_from_store_to_store(self) -> None:
+        store = self.maildir()
+        await self.fill(store)
+        noted, work = IAnnotatedMail(store), await self.find(store, WORK)
+        await noted.annotate(ANN, work, {"/shared/comment": b"\x00\xff", "/private/comment": b"ann's"})
+        await noted.annotate(ANN, work, {"/private/comment": b"bob's"}, BOB)
+        await noted.annotate(ANN, None, {"/private/x": b""})
+        expected = await self.noted(store)
+        self.assertEqual(expected[1], {"/shared/comment": b"\x00\xff", "/private/comment": b"bob's"})
+        self.assertEqual((await self.save(store)).faults, [])
+        other = self.maildir("second")
+        self.assertEqual((await self.restore(other)).faults, [])
+        self.assertEqual(await self.noted(other), expected)
+        third = MemoryStore()
+        self.assertEqual((await self.migrate(store, third)).faults, [])
+        self.assertEqual(await self.noted(third), expected)
+        await noted.annotate(ANN, work, {"/shared/comment": None, "/private/comment": b"other"})
+        await noted.annotate(ANN, work, {"/private/comment": None}, BOB)
+        self.assertEqual((await self.migrate(store, third)).faults, [])
+        self.assertEqual(await self.noted(third), await self.noted(store))
+        changed = IAnnotatedMail(other)
+        await changed.annotate(ANN, await self.find(other, WORK), {"/shared/comment": b"since", "/private/y": b"y"})
+        before = await self.noted(other)
+        self.assertEqual((await self.restore(other)).faults, [])
+        self.assertEqual(await self.noted(other), before)
+
     async def migrate(self, store: IMailStore, other: IMailStore) -> Outcome:
         target = StoreTarget(other, ANN, "a>b", self.home / "notes", self.disk)
         return await self.move(StoreOrigin(store, ANN, "a"), target, Terms())
@@ -93,5 +125,11 @@ class LineTests(SynchronousTestCase):
         shares = Shares({BOB: parse_rights("lrs"), f"-{CAT}": parse_rights("s")}, {BOB: [1, 2, 9]})
         self.assertEqual(read_shares(shares.line()), shares)
         self.assertEqual(read_shares(NO_SHARES.line()), NO_SHARES)
+        noted = Shares(
+            notes=Notes({"": {"/shared/x": bytes(range(256))}, BOB: {"/private/x": b""}}, {"/private/y": b"y"})
+        )
+        self.assertEqual(read_shares(noted.line()), noted)
+        for entries in ({"/shared/X": ""}, {"/shared/x": "*"}, {"comment": ""}):
+            self.assertRaises(ValueError, read_shares, {**NO_SHARES.line(), "annotations": {"": entries}})
         for wrong in ({"access": {BOB: "lQ"}, "seen": {}}, {"access": {}, "seen": {BOB: "x"}}):
             self.assertRaises(ValueError, read_shares, wrong)

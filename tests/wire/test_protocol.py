@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
+from mailfw.wire.interruptions import ShuttingDown, TimedOut
 from mailfw.wire.limits import ConnectionCount, ConnectionLimits
 from mailfw.wire.protocol import GRACE, LEFT_BEHIND, SessionFactory
-from mailfw.wire.stream import ShuttingDown, Stream, TimedOut
+from mailfw.wire.stream import Stream
 
 
 class Echo:

@@ -13,17 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.testing.dialogue import PretendTransport
-from mailfw.wire.stream import (
-    HIGH_WATER,
-    JOIN_LIMIT,
-    MINIMUM_RATE,
-    Disconnected,
-    LineTooLong,
-    ShuttingDown,
-    Stream,
-    TimedOut,
-    Woken,
-)
+from mailfw.wire.interruptions import Disconnected, LineTooLong, ShuttingDown, TimedOut, Woken
+from mailfw.wire.stream import HIGH_WATER, JOIN_LIMIT, MINIMUM_RATE, Stream
 
 
 class Transport(PretendTransport):

@@ -12,9 +12,11 @@ from mailfw.interfaces import IMessageSource
 from mailfw.site import Site
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import (
+    AnnotationCases,
     CrashCases,
     NumberCases,
     QuotaCases,
+    ReplacingCases,
     RestartCases,
     SearchCases,
     SharedHistoryCases,
@@ -35,6 +37,8 @@ class EmlSourceTests(SourceContract, TestCase):
 
 class EmlStoreTests(
     StoreContract,
+    AnnotationCases,
+    ReplacingCases,
     RestartCases,
     QuotaCases,
     NumberCases,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, names, responses
+from mailfw.imap import grammar, grammar_mailboxes, names, responses
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import NoSuchMailbox
@@ -68,7 +68,7 @@ async def get_access(session: Session, cursor: Cursor) -> Completion:
 
 async def set_access(session: Session, cursor: Cursor) -> Completion:
     """RFC 4314 section 3.1: the rights given replace those there are, or are added to or taken from them."""
-    request = grammar.set_access(cursor)
+    request = grammar_mailboxes.set_access(cursor)
     try:
         asked = parse_rights(request.rights)
     except BadRights as bad:
@@ -78,11 +78,11 @@ async def set_access(session: Session, cursor: Cursor) -> Completion:
 
 async def delete_access(session: Session, cursor: Cursor) -> Completion:
     """RFC 4314 section 3.2."""
-    name, identifier = grammar.mailbox_and_identifier(cursor)
-    return await _grant(session, grammar.SetAccess(name, identifier, "", ""), NO_RIGHTS)
+    name, identifier = grammar_mailboxes.mailbox_and_identifier(cursor)
+    return await _grant(session, grammar_mailboxes.SetAccess(name, identifier, "", ""), NO_RIGHTS)
 
 
-async def _grant(session: Session, request: grammar.SetAccess, asked: Rights) -> Completion:
+async def _grant(session: Session, request: grammar_mailboxes.SetAccess, asked: Rights) -> Completion:
     sharing, identifier = _sharing(session), _prepared(request.identifier)
     info = await _find(session, request.mailbox)
     try:
@@ -94,7 +94,7 @@ async def _grant(session: Session, request: grammar.SetAccess, asked: Rights) ->
 
 async def list_rights(session: Session, cursor: Cursor) -> Completion:
     """RFC 4314 section 3.4: the owner has all, to anybody else each right can be given by itself."""
-    name, identifier = grammar.mailbox_and_identifier(cursor)
+    name, identifier = grammar_mailboxes.mailbox_and_identifier(cursor)
     prepared = _prepared(identifier).lower()
     info = await _find(session, name)
     require(info.rights, ADMINISTER)
@@ -113,10 +113,13 @@ async def my_rights(session: Session, cursor: Cursor) -> Completion:
     info = await _find(session, name)
     if info.rights.isdisjoint(_KNOWING):
         raise NoSuchMailbox("There is no such mailbox")
-    session.stream.write(
-        responses.untagged(b"MYRIGHTS " + responses.mailbox(name, session.speaks_utf8) + b" " + _rights(info.rights))
-    )
+    session.stream.write(rights_line(session, info))
     return responses.ok("That is all")
+
+
+def rights_line(session: Session, info: MailboxInfo) -> bytes:
+    """Return the MYRIGHTS response for a mailbox."""
+    return responses.untagged(b"MYRIGHTS " + session.mailbox(info.path) + b" " + _rights(info.rights))
 
 
 def _rights(rights: Rights) -> bytes:

@@ -39,6 +39,8 @@ async def starttls(session: Session, cursor: Cursor) -> Completion:
     cursor.expect_end()
     if session.stream.is_secure:
         return responses.bad("TLS is active already")
+    if session.stream.is_compressed:  # after UNAUTHENTICATE; what arrived compressed in the clear would outlive it
+        return responses.bad("TLS begins before compression")
     if session.settings.tls is None:
         return responses.bad("TLS is not offered")
     return BEGIN_TLS
@@ -83,10 +85,14 @@ async def _log_in(session: Session, judged: Awaitable[Login]) -> Completion:
 
 async def _begin(session: Session, login: Login) -> Completion:
     account = login.account
+    if not session.admit(account.name):
+        login.logout()
+        return responses.no("That account has too many sessions; close one", b"LIMIT")
     try:
         await session.begin(account.name, account.store, login.logout)
     except Exception:
         log.failure("IMAP {peer} {account!r}: no mail store", peer=session.stream.peer[0], account=account.name)
+        session.end_login()
         return responses.no("The mail store cannot be reached at the moment", b"UNAVAILABLE")
     return responses.ok("Welcome", capability_code(session))
 

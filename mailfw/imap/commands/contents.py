@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
 
-async def opened(session: Session, rows: Sequence[Row]) -> AsyncGenerator[tuple[Row, IContent], None]:
+async def opened(
+    session: Session, rows: Sequence[Row], mailbox: str = ""
+) -> AsyncGenerator[tuple[Row, IContent], None]:
     """
-    Iterate over messages and their octets; those that are gone are left out.
+    Iterate over messages, of the selected mailbox if none is named, and their octets; what is gone is left out.
 
     Each content is closed for the caller, who must close the iterator (`contextlib.aclosing`).
     """
     rows_by_uid = {row.uid: row for row in rows}
-    async for batch in _batches(session, list(rows_by_uid)):
+    async for batch in _batches(session, mailbox or session.selected.mailbox_id, list(rows_by_uid)):
         try:
             for uid, content in batch:
                 yield rows_by_uid[uid], content
@@ -29,9 +31,11 @@ async def opened(session: Session, rows: Sequence[Row]) -> AsyncGenerator[tuple[
                 await content.close()
 
 
-async def _batches(session: Session, uids: Sequence[int]) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
-    store, account, mailbox = session.store, session.account, session.selected.mailbox_id
-    if IManyContents.providedBy(store):
+async def _batches(
+    session: Session, mailbox: str, uids: Sequence[int]
+) -> AsyncIterator[Sequence[tuple[int, IContent]]]:
+    store, account = session.store, session.account
+    if len(uids) > 1 and IManyContents.providedBy(store):
         many: IManyContents = store
         async for batch in many.contents(account, mailbox, uids):
             yield batch

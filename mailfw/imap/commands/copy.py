@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, names, responses
+from mailfw.imap import grammar, names, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import NoSuchMailbox
@@ -33,7 +33,8 @@ async def move(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         return copied
     if copied.uids:
         session.say(b"OK", "Moved", _copy_uid(copied))
-    return responses.ok("Done")
+        return responses.ok("Done", await telling.up_to_here(session, by_uid))
+    return responses.ok("There was nothing to move")
 
 
 async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> Copied | Completion:
@@ -44,7 +45,7 @@ async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> C
     if isinstance(target, Completion):
         return target
     if not by_uid:
-        await session.refresh()
+        await telling.refresh(session)
         if any(map(view.is_gone, uids)):  # RFC 2180 section 4.4.1: all or none
             return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
     if not uids:

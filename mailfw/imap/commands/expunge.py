@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, responses
+from mailfw.imap import grammar, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 
@@ -30,6 +30,7 @@ async def _expunge(session: Session, uids: Sequence[int] | None) -> Completion:
         return responses.READ_ONLY
     mailbox_id = session.selected.mailbox_id
     expunged = await session.store.expunge(session.account, mailbox_id, uids)
-    if expunged.uids:
-        session.notice(mailbox_id, expunged.modseq)
-    return responses.ok("Expunged")
+    if not expunged.uids:
+        return responses.ok("There was nothing to expunge")
+    session.notice(mailbox_id, expunged.modseq)
+    return responses.ok("Expunged", await telling.up_to_here(session, by_uid=uids is not None))

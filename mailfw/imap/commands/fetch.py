@@ -5,16 +5,19 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_fetch, responses
+from mailfw.imap import grammar_fetch, responses, resync, telling
 from mailfw.imap.commands.contents import opened
-from mailfw.imap.commands.sections import PIECE, SectionReader, is_listed, listed_octets
-from mailfw.imap.grammar_fetch import Item, Section
-from mailfw.imap.lexer import Cursor
+from mailfw.imap.commands.decoded import PIECE
+from mailfw.imap.commands.sections import SectionReader, is_decodable, is_listed, listed_octets, without_nul
+from mailfw.imap.grammar_fetch import FetchRequest, Item, Section
+from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
 from mailfw.interfaces import IContent
+from mailfw.mail.content import Octets
 from mailfw.mail.failure import StoreRefusal
 from mailfw.mail.mailbox import SEEN, FlagChange, Row, Want
 from mailfw.mail.part_table import decode_parts
@@ -27,6 +30,11 @@ _PORTION = 1000
 #: So many messages become \Seen together, before the first of them is sent.
 _OPENED = 50
 
+#: What a view knows of its messages.
+_IN_VIEW = frozenset({Item.UID, Item.FLAGS, Item.MODSEQ})
+#: The greatest UID there could be.
+_LAST_UID = 2**32 - 1
+
 #: What ends the line of a message.
 _END = b")\r\n"
 
@@ -36,26 +44,67 @@ _WANTS = {
     Item.BODYSTRUCTURE: Want.BODYSTRUCTURE,
     Item.PREVIEW: Want.PREVIEW,
     Item.THREAD_ID: Want.THREAD,
+    Item.SAVED_DATE: Want.SAVED,
 }
 
 
 async def fetch(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     """RFC 3501 sections 6.4.5 and 6.4.8."""
     request = grammar_fetch.fetch(cursor)
-    uids = session.selected.resolve(request.wanted, by_uid)
-    items = request.items if not by_uid or Item.UID in request.items else (Item.UID, *request.items)
-    facts = tuple(item for item in items if isinstance(item, Item))
-    sections = tuple(item for item in items if isinstance(item, Section))
-    if sections:
-        sent = await _Sections(session, facts, sections).send(uids)
-    elif {Item.UID, Item.FLAGS}.issuperset(facts):
-        sent = await _send_view(session, facts, uids)
-    else:
-        sent = await _send_rows(session, facts, uids)
+    uids: Sequence[int] = session.selected.resolve(request.wanted, by_uid)
+    if request.changed_since is not None or request.vanished:
+        uids = await _of_changed(session, request, uids, by_uid)
+    if request.page is not None:  # RFC 9394 section 3.2
+        uids = request.page.of(uids)
+    facts = _facts(session, request, by_uid)
+    if Item.MODSEQ in facts:
+        await telling.know_modseqs(session)
+    sections = tuple(item for item in request.items if isinstance(item, Section))
+    sent, has_unknown = await send(session, facts, sections, uids)
+    if has_unknown:
+        return responses.no("Nobody here can decode that part", b"UNKNOWN-CTE")
     if sent < len(uids) and not by_uid:
         # RFC 2180 section 4.1.2: what is there was sent, and the client learns of the rest soon.
         return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
     return responses.ok("Fetched")
+
+
+async def send(
+    session: Session, facts: tuple[Item, ...], sections: Sequence[Section], uids: Sequence[int]
+) -> tuple[int, bool]:
+    """Send this of messages; return how many were there, and whether any part could not be decoded."""
+    if sections:
+        sending = _Sections(session, facts, sections)
+        return await sending.send(uids), sending.has_unknown
+    if _IN_VIEW.issuperset(facts):
+        return await _send_view(session, facts, uids), False
+    return await _send_rows(session, facts, uids), False
+
+
+async def _of_changed(session: Session, request: FetchRequest, uids: Sequence[int], by_uid: bool) -> Sequence[int]:
+    """Tell what has vanished, if that is asked, and return those of the messages that have changed."""
+    if request.vanished and (not by_uid or request.changed_since is None):  # RFC 7162 section 3.2.6
+        raise BadSyntax("VANISHED belongs to UID FETCH with CHANGEDSINCE")
+    if request.vanished and b"QRESYNC" not in session.enabled:
+        raise BadSyntax("ENABLE QRESYNC first")
+    await telling.know_modseqs(session)
+    since, view = request.changed_since or 0, session.selected
+    if request.vanished:
+        changes = await session.store.snapshot(session.account, view.mailbox_id, since)
+        missing = resync.gone(view, changes, not since)
+        named = [(1, _LAST_UID)] if request.wanted.is_saved else resync.normal(request.wanted)
+        session.stream.write(responses.vanished(resync.common(missing, named), earlier=True))
+    return view.changed_since(uids, since)
+
+
+def _facts(session: Session, request: FetchRequest, by_uid: bool) -> tuple[Item, ...]:
+    """Return which facts to send: also those that the client did not have to ask for."""
+    facts = tuple(item for item in request.items if isinstance(item, Item))
+    if by_uid and not session.uid_only and Item.UID not in facts:
+        facts = (Item.UID, *facts)
+    if request.changed_since is not None and Item.MODSEQ not in facts:  # RFC 7162 section 3.1.4.1
+        facts = (*facts, Item.MODSEQ)
+    return facts
 
 
 # ---------------------------------------------------------------- facts
@@ -66,7 +115,8 @@ class _FactLines:
 
     def __init__(self, view: View, facts: Sequence[Item]) -> None:
         self._view = view
-        self._template = b"* %%d FETCH (%b" % b" ".join([_TEMPLATES[item] for item in facts])
+        word = b"UIDFETCH" if view.uid_only else b"FETCH"
+        self._template = b"* %%d %b (%b" % (word, b" ".join([_TEMPLATES[item] for item in facts]))
         self._columns = [_COLUMNS[item] for item in facts]
 
     def of_uids(self, uids: Sequence[int], rows: Sequence[Row] = (), end: bytes = b"") -> list[bytes]:
@@ -74,7 +124,8 @@ class _FactLines:
         view, template = self._view, self._template + end
         numbers = view.numbers_of(uids)
         columns = [column(view, numbers, uids, rows) for column in self._columns]
-        return [template % values for values in zip(numbers, *columns, strict=True)]
+        names = uids if view.uid_only else numbers
+        return [template % values for values in zip(names, *columns, strict=True)]
 
     def of_rows(self, rows: Sequence[Row], end: bytes = b"") -> list[bytes]:
         """Return a line for each row."""
@@ -84,6 +135,7 @@ class _FactLines:
 _Column = Callable[[View, Sequence[int], Sequence[int], Sequence[Row]], Sequence[object]]
 
 _TEMPLATES = {item: item.value + (b" %d" if item in (Item.UID, Item.SIZE) else b" %b") for item in Item}
+_TEMPLATES[Item.MODSEQ] = b"MODSEQ (%d)"
 _COLUMNS: dict[Item, _Column] = {
     Item.UID: lambda view, numbers, uids, rows: uids,
     Item.FLAGS: lambda view, numbers, uids, rows: view.worded_flags(numbers, responses.flags),
@@ -94,7 +146,11 @@ _COLUMNS: dict[Item, _Column] = {
     Item.BODYSTRUCTURE: lambda view, numbers, uids, rows: [row.bodystructure for row in rows],
     Item.PREVIEW: lambda view, numbers, uids, rows: [responses.string((row.preview or "").encode()) for row in rows],
     Item.EMAIL_ID: lambda view, numbers, uids, rows: [responses.object_id(row.email_id) for row in rows],
+    Item.MODSEQ: lambda view, numbers, uids, rows: view.modseqs_of(numbers),
     Item.THREAD_ID: lambda view, numbers, uids, rows: [responses.object_id(row.thread_id or "") for row in rows],
+    Item.SAVED_DATE: lambda view, numbers, uids, rows: [
+        b"NIL" if row.saved is None else responses.internal_date(row.saved) for row in rows
+    ],
 }
 
 
@@ -106,7 +162,6 @@ async def _send_view(session: Session, facts: Sequence[Item], uids: Sequence[int
     for start in range(0, len(uids), _PORTION):
         here = view.without_gone(uids[start : start + _PORTION])
         stream.write(b"".join(lines.of_uids(here, end=_END)))
-        await stream.drain()
         await stream.give_way()
         sent += len(here)
     return sent
@@ -120,7 +175,6 @@ async def _send_rows(session: Session, facts: tuple[Item, ...], uids: Sequence[i
     async for rows in session.store.rows(session.account, view.mailbox_id, uids, want):
         for start in range(0, len(rows), _PORTION):
             stream.write(b"".join(lines.of_rows(rows[start : start + _PORTION], _END)))
-            await stream.drain()
             await stream.give_way()
         sent += len(rows)
     return sent
@@ -136,6 +190,9 @@ def _want(facts: tuple[Item, ...]) -> Want:
 
 # ---------------------------------------------------------------- octets
 
+#: What asks for all octets of a message.
+_WHOLE = frozenset({Section(b"BODY[]", peek=True), Section(b"RFC822", peek=True)})
+
 
 class _Sections:
     """Sends messages of which octets are asked."""
@@ -149,6 +206,11 @@ class _Sections:
         self._marks_seen = session.marks_seen and not all(section.peek for section in sections)
         self._written = 0
         self._tells_flags = Item.FLAGS not in facts
+        self._tells_modseq = self._view.has_modseqs and Item.MODSEQ not in facts
+        is_whole = len(sections) == 1 and replace(sections[0], peek=True) in _WHOLE
+        self._whole = sections[0] if is_whole else None
+        #: Whether something was to be decoded that cannot be.
+        self.has_unknown = False
         #: Whether the store's rows have all that is asked.
         self._is_listed = all(map(is_listed, sections))
         self._want = _want(facts) | (Want.FIELDS if any(map(is_listed, sections)) else Want.NOTHING)
@@ -172,7 +234,7 @@ class _Sections:
         return sent
 
     async def _mark_seen(self, rows: Sequence[Row]) -> frozenset[int]:
-        """Set \\Seen; return whose flags the client must be told."""
+        """Set \\Seen; return of which messages the client must be told what that has changed."""
         unseen = [row.uid for row in rows if SEEN not in self._view.flags_of(row.uid)]
         if not unseen:
             return frozenset()
@@ -184,7 +246,7 @@ class _Sections:
         except StoreRefusal:
             return frozenset()  # with a full disk, mail can still be read
         self._view.note_flags(altered)
-        return frozenset(altered.changed) if self._tells_flags else frozenset()
+        return frozenset(altered.changed)
 
     async def _send_listed(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
         """Send what the rows have, without opening a message."""
@@ -194,7 +256,6 @@ class _Sections:
             sections = [section.label + b" " + listed_octets(fields, section) for section in self._sections]
             lines.append(line + b" ".join(sections) + self._end(row.uid, seen))
         self._session.stream.write(b"".join(lines))
-        await self._session.stream.drain()
         return len(rows)
 
     async def _send_opened(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
@@ -203,18 +264,46 @@ class _Sections:
         sent = 0
         async with aclosing(opened(self._session, rows)) as messages:
             async for row, content in messages:
-                await self._answer(row, content, lines[row.uid], self._end(row.uid, seen))
+                line, end = lines[row.uid], self._end(row.uid, seen)
+                if self._whole is not None and isinstance(content, Octets):
+                    self._write_whole(self._whole, content, line, end)
+                else:
+                    await self._answer(row, content, line, end)
+                await self._count(content.size)
                 sent += 1
         return sent
+
+    def _write_whole(self, section: Section, content: Octets, line: bytes, end: bytes) -> None:
+        """Write a message of which all octets are asked and in memory: most of what clients read is like that."""
+        octets = without_nul(content.read_now(0, content.size))
+        write = self._session.stream.write
+        write(b"%b%b {%d}\r\n" % (line, section.label, len(octets)))
+        write(octets)
+        write(end)
+
+    async def _count(self, written: int) -> None:
+        """Wait for a slow client now and then."""
+        self._written += written
+        if self._written >= PIECE:
+            self._written = 0
+            await self._session.stream.drain()
 
     def _end(self, uid: int, seen: frozenset[int]) -> bytes:
         if uid not in seen:
             return _END
-        return b" FLAGS " + responses.flags(self._view.flags_of(uid), self._view.is_recent(uid)) + _END
+        told = b""
+        if self._tells_flags:
+            told += b" FLAGS " + responses.flags(self._view.flags_of(uid), self._view.is_recent(uid))
+        if self._tells_modseq:
+            told += b" MODSEQ (%d)" % self._view.modseq_of(uid)
+        return told + _END
 
     async def _answer(self, row: Row, content: IContent, line: bytes, end: bytes) -> None:
         stream = self._session.stream
         root = decode_parts(row.parts) if row.parts else None
+        if not all(is_decodable(root, section) for section in self._sections):
+            self.has_unknown = True
+            return
         reader = SectionReader(stream, row, root, content, len(self._sections))
         try:
             reader.write(line)
@@ -223,10 +312,6 @@ class _Sections:
                 await reader.send(section)
             reader.write(end)
             reader.finish()
-            self._written += row.size
-            if self._written >= PIECE:
-                self._written = 0
-                await stream.drain()
         except Exception:
             if reader.has_begun:
                 stream.abort()  # half a message is with the client, and whatever came now would be taken for the rest

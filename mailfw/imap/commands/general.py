@@ -36,7 +36,8 @@ async def logout(session: Session, cursor: Cursor) -> Completion:
 
 async def identify(session: Session, cursor: Cursor) -> Completion:
     """RFC 2971."""
-    grammar.identification(cursor)
+    session.program = grammar.identification(cursor).get("name", "")
+    session.heed_rules()
     told = {"name": session.settings.software, "version": session.settings.version}
     pairs = b" ".join(responses.string(word.encode("utf-8")) for pair in told.items() if pair[1] for word in pair)
     session.stream.write(responses.untagged(b"ID (" + pairs + b")" if pairs else b"ID NIL"))
@@ -46,6 +47,6 @@ async def identify(session: Session, cursor: Cursor) -> Completion:
 async def enable(session: Session, cursor: Cursor) -> Completion:
     """RFC 5161: what is unknown, or cannot be enabled here, is passed over."""
     names = dict.fromkeys(grammar.capabilities(cursor))
-    told = [name for name in names if capabilities.enable(session, name)]
+    told = [enabled for name in names if (enabled := capabilities.enable(session, name)) is not None]
     session.stream.write(responses.untagged(b" ".join([b"ENABLED", *told])))
     return responses.ok("Done")

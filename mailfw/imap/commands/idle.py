@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw.imap import responses
+from mailfw.imap import responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
-from mailfw.wire.stream import Woken
+from mailfw.wire.interruptions import Woken
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -23,7 +23,8 @@ async def idle(session: Session, cursor: Cursor) -> Completion:
     session.idling = True
     try:
         while True:
-            await session.catch_up(expunges_allowed=True)
+            await telling.catch_up(session, expunges_allowed=True)
+            await telling.tell_unasked(session)
             try:
                 line = await session.stream.read_line(_LINE, idle=True)
             except Woken:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from mailfw.imap.commands.decoded import PIECE, DecodedPart, encoding_of
 from mailfw.imap.grammar_fetch import Section, Text
 from mailfw.interfaces import IContent
+from mailfw.mail.decoding import decoder
 from mailfw.mail.fields import split_fields
 from mailfw.mail.mailbox import Row
 from mailfw.mail.mime import MAX_HEADER, Part, find_part
 from mailfw.mail.summary import LISTED_FIELDS
 from mailfw.wire.stream import Stream
-
-#: Octets of a message in memory at once.
-PIECE = 256 * 1024
 
 #: NUL may not stand in a literal (CHAR8 = %x01-ff, RFC 3501 section 9), and sizes must not change.
 _NO_NUL = bytes.maketrans(b"\0", b"\x80")
@@ -43,7 +42,7 @@ def section_range(root: Part, section: Section) -> tuple[int, int] | None:
         return None
     if section.text is Text.MIME:
         return part.header_start, part.header_size
-    if section.text is Text.ALL:
+    if section.text in (Text.ALL, Text.DECODED, Text.DECODED_SIZE):
         return part.body_start, part.body_size
     message = part.message if section.numbers else root
     if message is None:  # RFC 3501 section 6.4.5: HEADER and TEXT of a part are those of the message in it
@@ -51,6 +50,11 @@ def section_range(root: Part, section: Section) -> tuple[int, int] | None:
     if section.text is Text.TEXT:
         return message.body_start, message.body_size
     return message.header_start, message.header_size
+
+
+def is_decodable(root: Part | None, section: Section) -> bool:
+    """Whether the encoding of the part that a section wants without it is known."""
+    return section.text not in (Text.DECODED, Text.DECODED_SIZE) or decoder(encoding_of(root, section)) is not None
 
 
 class SectionReader:
@@ -100,6 +104,9 @@ class SectionReader:
         if is_listed(section):
             self.write(listed_octets(self._row.fields or b"", section))
             return
+        if section.text in (Text.DECODED, Text.DECODED_SIZE):
+            await self._send_decoded(section)
+            return
         span = self._span(section)
         if span is None:
             self.write(b"NIL")
@@ -107,7 +114,33 @@ class SectionReader:
             header = await self._read(span[0], min(span[1], MAX_HEADER))
             self.write(_literal(_cut_octets(select_fields(header, section), section)))
         else:
-            await self._send_span(*_cut(*span, section))
+            await self._send_span(*cut(*span, section))
+
+    async def _send_decoded(self, section: Section) -> None:
+        """RFC 3516 section 4.2; a multipart or message, which nothing was ever done to, is sent as it is."""
+        span = self._span(section)
+        if span is None:
+            self.write(b"NIL" if section.text is Text.DECODED else b"0")
+            return
+        part = DecodedPart(self._read, self._stream, *span, encoding_of(self._root, section))
+        if section.text is Text.DECODED_SIZE:
+            self.write(b"%d" % (await part.measure())[0])
+            return
+        if (octets := await part.small(section)) is not None:
+            self.write(_literal8(octets))
+            return
+        size, has_nul = await part.measure(None if section.length is None else (section.origin or 0) + section.length)
+        skipped, left = cut(0, size, section)
+        self.write((b"~{%d}\r\n" if has_nul else b"{%d}\r\n") % left)
+        async for octets in part.pieces():
+            wanted = octets[skipped : skipped + left]
+            skipped = max(0, skipped - len(octets))
+            left -= len(wanted)
+            self.write(wanted)
+            await self._pass_on()
+            if not left:
+                return
+        raise EOFError("A message is shorter than it was")
 
     def _span(self, section: Section) -> tuple[int, int] | None:
         if not section.needs_parts:
@@ -129,7 +162,7 @@ class SectionReader:
             octets = await self._read(start, min(length, PIECE))
             if not octets:
                 raise EOFError("A message is shorter than it was")
-            self.write(_without_nul(octets))
+            self.write(without_nul(octets))
             start += len(octets)
             length -= len(octets)
             await self._pass_on()
@@ -143,14 +176,20 @@ class SectionReader:
 
 
 def _literal(octets: bytes) -> bytes:
-    return b"{%d}\r\n%b" % (len(octets), _without_nul(octets)) if octets else b'""'
+    return b"{%d}\r\n%b" % (len(octets), without_nul(octets)) if octets else b'""'
 
 
-def _without_nul(octets: bytes) -> bytes:
+def _literal8(octets: bytes) -> bytes:
+    """Return an nstring, or the one literal that may have NUL: ``literal8`` (RFC 3516 section 7)."""
+    return b"~{%d}\r\n%b" % (len(octets), octets) if b"\0" in octets else _literal(octets)
+
+
+def without_nul(octets: bytes) -> bytes:
+    """Return octets as a literal may have them."""
     return octets.translate(_NO_NUL) if b"\0" in octets else octets
 
 
-def _cut(start: int, length: int, section: Section) -> tuple[int, int]:
+def cut(start: int, length: int, section: Section) -> tuple[int, int]:
     """Take the part that a partial FETCH asks for; beyond the end there is nothing."""
     if section.origin is None or section.length is None:
         return start, length
@@ -159,5 +198,5 @@ def _cut(start: int, length: int, section: Section) -> tuple[int, int]:
 
 
 def _cut_octets(octets: bytes, section: Section) -> bytes:
-    start, length = _cut(0, len(octets), section)
+    start, length = cut(0, len(octets), section)
     return octets[start : start + length]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, responses
+from mailfw.imap import grammar, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
-from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags
+from mailfw.mail.mailbox import SYSTEM_FLAGS, Altered, FlagChange, Flags
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -22,10 +22,13 @@ _PORTION = 1000
 
 
 async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
-    """RFC 3501 sections 6.4.6 and 6.4.8."""
+    """RFC 3501 sections 6.4.6 and 6.4.8, and RFC 7162 section 3.1.3."""
     request = grammar.store(cursor)
     view = session.selected
     uids = view.resolve(request.wanted, by_uid)
+    before = {uid: view.flags_of(uid) for uid in uids} if request.silent else {}  # as the client knows them
+    if request.unchanged_since is not None:
+        await telling.know_modseqs(session)
     if session.read_only:
         return responses.READ_ONLY
     request = replace(request, flags=_as_known(request.flags, view.keywords))
@@ -33,33 +36,44 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         return responses.no("The mailbox has too many keywords", b"LIMIT")
     if not uids:
         return responses.ok("Nothing to change")
-    before = {uid: view.flags_of(uid) for uid in uids} if request.silent else {}
-    altered = await session.store.alter(session.account, view.mailbox_id, uids, request.change, request.flags)
+    altered = await session.store.alter(
+        session.account, view.mailbox_id, uids, request.change, request.flags, request.unchanged_since
+    )
     view.note_flags(altered)
-    if not by_uid:
-        await session.refresh()
+    if not by_uid or altered.conflicts:
+        await telling.refresh(session)
+    await _Answers(session, request, by_uid).send(_told(uids, altered, request), before, altered.changed)
+    return _completion(view, uids, altered, by_uid)
+
+
+def _told(uids: Sequence[int], altered: Altered, request: grammar.Store) -> Sequence[int]:
+    """Return of which messages the client hears: those left alone are told of with other news."""
     if request.silent:
-        told: Iterable[int] = _surprises(before, altered.changed, request)
-    else:
-        told = uids
-    await _tell(session, view, told, by_uid)
-    if not by_uid and any(map(view.is_gone, uids)):
+        return sorted(altered.changed)
+    conflicts = set(altered.conflicts)
+    return [uid for uid in uids if uid not in conflicts]
+
+
+def _completion(view: View, uids: Sequence[int], altered: Altered, by_uid: bool) -> Completion:
+    gone = [] if by_uid else [uid for uid in uids if view.is_gone(uid)]
+    if altered.conflicts:
+        left = sorted({*altered.conflicts, *gone})
+        code = b"MODIFIED " + responses.uid_set(left if by_uid else view.numbers_of(left))
+        if gone:  # RFC 7162 section 3.1.3: neither what has changed nor what is gone was stored
+            return responses.no("Some of the messages are gone, or have changed", code)
+        return responses.ok("Some of the messages have changed", code)
+    if gone:
         # RFC 2180 section 4.2: what is there was changed, and the client learns of the rest soon.
         return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
     return responses.ok("Stored")
 
 
-def _as_known(flags: Flags, keywords: set[str]) -> Flags:
+def _as_known(flags: Flags, keywords: Flags) -> Flags:
     """Spell keywords as the mailbox has them: their case does not matter (RFC 5788 section 3)."""
     if flags <= SYSTEM_FLAGS or flags <= keywords:
         return flags
     known = {keyword.lower(): keyword for keyword in sorted(keywords)}
     return frozenset(known.get(flag.lower(), flag) for flag in flags)
-
-
-def _surprises(before: dict[int, Flags], changed: dict[int, Flags], request: grammar.Store) -> list[int]:
-    """Return whose flags are not what the client of a silent STORE must believe: somebody else changed them too."""
-    return [uid for uid, flags in changed.items() if flags != _combine(before[uid], request)]
 
 
 def _combine(flags: Flags, request: grammar.Store) -> Flags:
@@ -72,19 +86,41 @@ def _combine(flags: Flags, request: grammar.Store) -> Flags:
             return request.flags
 
 
-async def _tell(session: Session, view: View, uids: Iterable[int], by_uid: bool) -> None:
-    keywords = view.take_keywords()
-    if keywords is not None:
-        session.stream.write(responses.known_flags(keywords.keywords, session.flag_rights))
-    lines: list[bytes] = []
-    for uid in uids:
+class _Answers:
+    """Tells a client what its STORE has done."""
+
+    def __init__(self, session: Session, request: grammar.Store, by_uid: bool) -> None:
+        self._session = session
+        self._view = session.selected
+        self._request = request
+        self._manner = session.manner(by_uid)
+
+    async def send(self, uids: Sequence[int], before: dict[int, Flags], changed: dict[int, Flags]) -> None:
+        """
+        Tell of these messages; of a silent STORE only what the client cannot know.
+
+        That is where somebody else changed flags too, and modification sequences (RFC 7162 section 3.1.3).
+        """
+        stream, view = self._session.stream, self._view
+        keywords = view.take_keywords()
+        if keywords is not None:
+            stream.write(responses.known_flags(keywords.keywords, self._session.flag_rights))
+        for start in range(0, len(uids), _PORTION):
+            lines = []
+            for uid in uids[start : start + _PORTION]:
+                is_told = not self._request.silent or changed[uid] != _combine(before[uid], self._request)
+                lines.append(self._line(uid, is_told))
+            stream.write(b"".join(lines))
+            if start + _PORTION < len(uids):
+                await stream.drain()
+                await stream.give_way()
+
+    def _line(self, uid: int, with_flags: bool) -> bytes:
+        view, manner = self._view, self._manner
         number = view.number_of(uid)
-        if number is None or view.is_gone(uid):
-            continue
-        lines.append(responses.fetched_flags(number, view.flags_of(uid), view.is_recent(uid), uid if by_uid else None))
-        if len(lines) >= _PORTION:
-            session.stream.write(b"".join(lines))
-            lines.clear()
-            await session.stream.drain()
-            await session.stream.give_way()
-    session.stream.write(b"".join(lines))
+        modseq = view.modseq_of(uid) if manner.with_modseq and view.has_modseqs else None
+        if number is None or view.is_gone(uid) or not (with_flags or modseq):
+            return b""
+        present = view.flags_of(uid) if with_flags else None
+        shown_uid = uid if manner.with_uid or manner.uid_only else None
+        return responses.fetched_flags(number, present, view.is_recent(uid), shown_uid, modseq, manner.uid_only)

@@ -16,7 +16,8 @@ from mailfw.smtp.client.capabilities import Capabilities, read_capabilities
 from mailfw.smtp.client.fitting import Compute
 from mailfw.smtp.client.responses import LINE_LIMIT, NotSMTP, ReplyReader, read_single
 from mailfw.smtp.client.settings import Patience
-from mailfw.wire.stream import Disconnected, LineTooLong, Stream, TimedOut
+from mailfw.wire.interruptions import Disconnected, LineTooLong, TimedOut
+from mailfw.wire.stream import Stream
 
 #: What ends a connection beside what the server says.
 WIRE_FAULTS = (Disconnected, TimedOut, LineTooLong, NotSMTP)

@@ -71,7 +71,7 @@ class Account:
         self.modseq = 0
         self.validity = 0
         self.next_email = 1
-        self.number, self.email_rows = 0, (0, 0)
+        self.number, self.email_rows, self.own_row = 0, (0, 0), 0
         self.boxes: dict[str, Mailbox] = {}
         self.subscribed: frozenset[Path] = frozenset()
         self.is_open = False
@@ -128,7 +128,7 @@ class Account:
         """Read the account from its index, and say whether it has its first mailboxes; in the queue."""
         state = await self.databases.load_account(self.name)
         self.modseq, self.validity, self.next_email = state.modseq, state.validity, state.next_email
-        self.number, self.email_rows = state.number, state.email_rows
+        self.number, self.email_rows, self.own_row = state.number, state.email_rows, state.own_row
         self.boxes = {box.id: box for box in state.mailboxes}
         self.octets = sum(box.tally.size for box in state.mailboxes)
         self.messages_kept = sum(box.tally.messages for box in state.mailboxes)
@@ -270,6 +270,11 @@ class Account:
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query, which changes nothing, on the index."""
         return await self.databases.read(self.name, query)
+
+    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return a message that is in memory; None says nothing of it."""
+        found: IContent | None = self.source.at_hand(self.name, box.key, wanted[0])
+        return found
 
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
         """Open messages by key; None for those that are gone."""

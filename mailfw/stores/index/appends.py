@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 
 from mailfw.mail.content import Octets, blocking_reader, read_whole
 from mailfw.mail.failure import OverQuota
-from mailfw.mail.mailbox import Appended, NewMessage
+from mailfw.mail.mailbox import Appended, NewMessage, Replaced
 from mailfw.mail.quota import Room
-from mailfw.stores.index import numbering
+from mailfw.stores.index import numbering, replacing
 from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.deposit import (
     Coming,
@@ -108,6 +108,17 @@ class Committer:
             return await numbering.append(self._account, mailbox, coming)
         finally:
             await self._discard(coming)
+
+    async def replace(self, mailbox: str, uid: int, to: str, message: NewMessage) -> Replaced:
+        """Add a message in place of another; it waits in no line."""
+        self._account.box(mailbox)
+        self._account.box(to)
+        coming = replace(_coming(message), mark=None)
+        await self._stage([coming])
+        try:
+            return await replacing.replace(self._account, mailbox, uid, to, coming)
+        finally:
+            await self._discard([coming])
 
     async def _in_line(self, order: _Waiting) -> list[Appended]:
         self._waiting.setdefault(order.mailbox, []).append(order)

@@ -45,7 +45,7 @@ class Keeping:
     Statements of an index that has the bodies and keeps expunged messages, done before those that remove them.
 
     `messages` and `mailbox` take the time and the mailbox's row, and the first a UID as well.  `give_back` takes the
-    mailbox's row, UID, modification sequence and flags, then the row of what is kept, which alone `forget` takes.
+    mailbox's row, UID, modification sequence and flags, the row of what is kept, which alone `forget` takes, and when.
     Unless it `goes_on`, no more is kept than there is.
     """
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import Item
 from mailfw.stores.index import queries
 from mailfw.stores.index.account import Account
@@ -58,18 +60,36 @@ def intent_of(
                 return None
             is_said = expected.new != "" or message.mark is None
             found.append(
-                replace(
-                    expected,
-                    order=number,
-                    flags=sorted(message.flags),
-                    size=staged.summary.size,
-                    received=staged.received,
-                    email_id=staged.email_id,
-                    mark=None if is_said else message.mark,
-                )
+                replace(_filled(expected, staged, message), order=number, mark=None if is_said else message.mark)
             )
     is_needed = any(each.mark for each in found) or any(len(messages) > 1 for messages in orders)
     return Intent(to.key, found) if is_needed else None
+
+
+def _filled(expected: Expected, staged: Staged, message: Coming) -> Expected:
+    """Add to how a message will be known what is known of it."""
+    return replace(
+        expected,
+        flags=sorted(message.flags),
+        size=staged.summary.size,
+        received=staged.received,
+        email_id=staged.email_id,
+    )
+
+
+def undoing(account: Account, to: Mailbox, message: Coming) -> Intent:
+    """Return what is to be noted before a message is placed that must not be there unless the index has it."""
+    staged = message.staged
+    assert staged is not None
+    expected = account.source.expect(account.name, staged)
+    assert expected is not None  # of a source that does anything in steps
+    return Intent(to.key, [_filled(expected, staged, message)], is_undone=True)
+
+
+def follow(plan: Transaction, intent: Intent) -> None:
+    """Put another note in place of the present one when the plan is committed, which is on stable storage then."""
+    plan.changes.steps += noting(intent).steps
+    plan.changes.synced = True
 
 
 def conclude(plan: Transaction) -> None:
@@ -106,6 +126,9 @@ async def settle(account: Account) -> None:
     """Finish or undo what was noted; in the queue, before anything is compared with the source."""
     intent = await account.databases.read(account.name, find)
     if intent is None:
+        return
+    if intent.is_committed:
+        await _drop(account, intent)
         return
     boxes = {box.key: box for box in account.boxes.values()}
     to, origin = boxes.get(intent.to), boxes.get(intent.folder or "")
@@ -147,6 +170,15 @@ async def _read(account: Account, box: Mailbox) -> Messages:
     account.count(box, row.tally)
     box.messages = messages
     return messages
+
+
+async def _drop(account: Account, intent: Intent) -> None:
+    """Drop what the index has removed already."""
+    assert intent.folder is not None
+    with suppress(NoSuchMailbox):
+        await account.source.drop(account.name, intent.folder, [each.old for each in intent.messages])
+    account.source.forget(account.name, intent.folder)
+    await forget(account)
 
 
 async def _note_landed(

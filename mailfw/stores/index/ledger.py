@@ -110,13 +110,20 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Messages that are about to come into `to`, out of `folder` unless they are new; `dropping` is a move's end."""
+    """
+    Messages that are about to come into `to`, out of `folder` unless they are new; `dropping` is a move's end.
+
+    Those of one that `is_undone` go again if it was not finished, also where the source has all of them; of one that
+    `is_committed` the index has all, and the `old` ones are left to be dropped from `folder`.
+    """
 
     to: str
     messages: Sequence[Expected]
     folder: str | None = None
     move: bool = False
     dropping: bool = False
+    is_undone: bool = False
+    is_committed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +263,9 @@ class ILedgerSource(Interface):
     async def open_many(account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages as `open` does, in one visit to the disk; None for those that are gone."""
 
+    def at_hand(account: str, folder: str, key: str) -> IContent | None:
+        """Return a message that is in memory, in the reactor's thread and without waiting; None says nothing of it."""
+
     async def summaries(account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages; None for those that are gone."""
 
@@ -265,8 +275,19 @@ class ILedgerSource(Interface):
     async def subscribe(account: str, path: Path, subscribed: bool) -> None:
         """Note a subscription, where the source keeps them."""
 
+    async def trees(accounts: Sequence[tuple[str, object]]) -> Sequence[object]:
+        """
+        Return of each account what differs from what was returned before when its folders or subscriptions do.
+
+        Each account comes with what was returned of it the last time, at first None.  None says nothing: where no other
+        program changes anything, or that cannot be told without looking at all there is.  Cheap for many.
+        """
+
     def cursor(account: str, folder: str, cursor: str | None) -> str | None:
         """Return the cursor after our own changes, given the last one noted."""
+
+    def saved(key: str, now: int) -> int:
+        """Return when a message came into its folder, in seconds since the epoch: `now` where its key does not tell."""
 
     def keeps(account: str, folder: str, flag: str) -> bool:
         """Whether the source itself remembers this flag in this folder, as far as is known."""

@@ -3,7 +3,7 @@ Hearing of what other programs do to mailboxes that somebody watches.
 
 Where the source names directories, the system tells of changes in them (inotify), and a mailbox is compared with its
 source a moment later.  All others are compared every second: those of a source without directories, or on a file system
-of the network, or beyond what the system lets a user watch.
+of the network, or beyond what the system lets a user watch.  Whether there are other mailboxes is looked at less often.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ SOON = 0.05
 #: changes in one tick of the file system's clock cannot be told apart until that is over, and when it is new here.
 UNSETTLED = 2.5
 
+#: Seconds between two looks at which mailboxes there are.
+TREES = 2.0
+
 #: Seconds until it is tried again to watch more than the system allows.
 RESPITE = 60.0
 
@@ -43,7 +46,7 @@ class Lookout:
     """
     Compares what `watched` returns with `source` when there may be news, and refreshes what differs.
 
-    ``refresh(account, mailbox id)`` raises nothing.
+    ``refresh(account, mailbox id)`` raises nothing; with None it is about which mailboxes there are.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Lookout:
         source: Any,
         threads: Threads,
         watched: Callable[[], Iterable[tuple[Account, Mailbox]]],
-        refresh: Callable[[str, str], Awaitable[None]],
+        refresh: Callable[[str, str | None], Awaitable[None]],
     ) -> None:
         self._reactor = reactor
         self._source = source
@@ -70,6 +73,8 @@ class Lookout:
         self._unwatchable: dict[Place, float] = {}
         self._unsettled: dict[Place, float] = {}
         self._touched: set[Place] = set()
+        self._trees: dict[str, object] = {}
+        self._trees_due = 0.0
         self._is_closed = False
 
     def begin(self) -> None:
@@ -109,6 +114,18 @@ class Lookout:
         self._unsettled = {place: until for place, until in self._unsettled.items() if until > now}
         asked = {place: box for place, box in wanted.items() if place not in self._watches or place in self._unsettled}
         await self._compare(asked)
+        if now >= self._trees_due:
+            self._trees_due = now + TREES
+            await self._compare_trees({account for account, _ in wanted})
+
+    async def _compare_trees(self, accounts: Iterable[str]) -> None:
+        """Have those refreshed that may have other mailboxes than when they were looked at last, or never were."""
+        asked = [(account, self._trees.get(account)) for account in accounts]
+        marks = await self._source.trees(asked)
+        self._trees = {account: mark for (account, _), mark in zip(asked, marks, strict=True)}
+        for account, before in asked:
+            if self._trees[account] != before:
+                await self._refresh(account, None)
 
     async def _compare(self, boxes: Mapping[Place, Mailbox]) -> None:
         if not boxes:
@@ -226,6 +243,7 @@ class Lookout:
         self._unwatchable.clear()
         self._unsettled.clear()
         self._touched.clear()
+        self._trees.clear()
 
     async def close(self) -> None:
         """Look out no more; what is under way is finished."""

@@ -62,6 +62,7 @@ class Entry:
     flags: Flags
     key: str
     size: int
+    received: int
     email: int
     thread_id: str = ""
 
@@ -74,20 +75,22 @@ class Messages:
     mailbox and have marked anything, by name.
     """
 
-    def __init__(self, rows: Iterable[tuple[int, int, str, str, int, int]], modseq: int) -> None:
+    def __init__(self, rows: Iterable[tuple[int, int, str, str, int, int, int]], modseq: int) -> None:
         self.uids = array("I")
         self.modseqs, self.sizes, self.emails = array("Q"), array("Q"), array("Q")
+        self.received = array("q")
         self.flags: list[Flags] = []
         self.keys: list[str] = []
         found = iter(rows)
         # A row takes three times as much memory as what is kept of it: never all of them at once.
         while part := list(islice(found, 1000)):
-            uids, modseqs, flags, keys, sizes, emails = zip(*part, strict=True)
+            uids, modseqs, flags, keys, sizes, received, emails = zip(*part, strict=True)
             self.uids.extend(uids)
             self.modseqs.extend(modseqs)
             self.flags += map(flags_of, flags)
             self.keys += keys
             self.sizes.extend(sizes)
+            self.received.extend(received)
             self.emails.extend(emails)
         self.changed = Journal(modseq)
         self.vanished = Journal(modseq)
@@ -126,6 +129,7 @@ class Messages:
             self.flags.insert(place, entry.flags)
             self.keys.insert(place, entry.key)
             self.sizes.insert(place, entry.size)
+            self.received.insert(place, entry.received)
             self.emails.insert(place, entry.email)
             self.changed.add(entry.modseq, (entry.uid,))
 
@@ -142,7 +146,7 @@ class Messages:
         self.vanished.add(modseq, gone)
         for reader in self.readers.values():
             reader.drop(gone)
-        for column in (self.uids, self.modseqs, self.flags, self.keys, self.sizes, self.emails):
+        for column in (self.uids, self.modseqs, self.flags, self.keys, self.sizes, self.received, self.emails):
             _delete(column, places)
 
 
@@ -163,7 +167,7 @@ class Mailbox:
 
     `floor` is the modification sequence above which the expunge log is complete.  `messages` is None until
     somebody asks for them, `checked` when the source was last asked for news.  `access` says who else may do what;
-    `counted`, while `messages` is None, how much of it some of them have seen.
+    `counted`, while `messages` is None, how much of it some of them have seen.  `annotated` is as in `MailboxInfo`.
     """
 
     row: int
@@ -179,6 +183,7 @@ class Mailbox:
     checked: float = -1e9
     access: AccessList = field(default_factory=dict)
     counted: dict[str, int] = field(default_factory=dict)
+    annotated: int = 0
 
     def info(self, subscribed: bool) -> MailboxInfo:
         """Return the mailbox as it is now."""
@@ -196,6 +201,7 @@ class Mailbox:
             tally.deleted,
             tally.size,
             subscribed,
+            annotated=self.annotated,
         )
 
 

@@ -101,6 +101,10 @@ class PlainSource:
             found: IContent = await source.open(account, folder, key)
             return found
 
+    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
+        """Return None: who knows how long a plug-in takes?"""
+        return None
+
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages."""
         return [await self._open_if_there(account, folder, key) for key in keys]
@@ -244,7 +248,7 @@ class PlainSource:
             digest = each.digest or await self._digest(account, intent.folder or "", each.old)
             same = orphans.get((each.size, each.received, digest), [])
             found.append(same.pop(0) if same else None)
-        torn = {each.order for each, key in zip(intent.messages, found, strict=True) if key is None}
+        torn = {each.order for each, key in zip(intent.messages, found, strict=True) if key is None or intent.is_undone}
         parted = list(zip(intent.messages, found, strict=True))
         await self.drop(account, intent.to, [key for each, key in parted if key is not None and each.order in torn])
         stays = [None if each.order in torn else key for each, key in parted]
@@ -312,9 +316,17 @@ class PlainSource:
     async def subscribe(self, account: str, path: Path, subscribed: bool) -> None:
         """Do nothing: the index keeps them."""
 
+    async def trees(self, accounts: Sequence[tuple[str, object]]) -> Sequence[object]:
+        """Return nothing: who knows what it costs a plug-in to look?"""
+        return [None] * len(accounts)
+
     def cursor(self, account: str, folder: str, cursor: str | None) -> str | None:
         """Return the cursor unchanged: the next scan will show our own changes, which do no harm."""
         return cursor
+
+    def saved(self, key: str, now: int) -> int:
+        """Return the time at which the index hears of it."""
+        return now
 
     def keeps(self, account: str, folder: str, flag: str) -> bool:
         """Return True: a source keeps all flags."""

@@ -37,6 +37,8 @@ class AccountState:
     #: Where many accounts are in one file, which this is, and the first and last row that its summaries can have.
     number: int = 0
     email_rows: tuple[int, int] = (0, 2**63 - 1)
+    #: The row that is in place of a mailbox's where something is the account's own.
+    own_row: int = 0
 
 
 def load_account(connection: sqlite3.Connection) -> AccountState:
@@ -46,6 +48,7 @@ def load_account(connection: sqlite3.Connection) -> AccountState:
     (last_email,) = connection.execute("SELECT max(row) FROM email").fetchone()
     mailboxes = [mailbox_of(row) for row in connection.execute(SELECT_MAILBOX)]
     add_access(mailboxes, connection.execute("SELECT mailbox, identifier, rights FROM access"))
+    add_annotated(mailboxes, connection.execute("SELECT mailbox, max(modseq) FROM annotation GROUP BY mailbox"))
     subscribed = frozenset(tuple(json.loads(path)) for (path,) in connection.execute("SELECT path FROM subscription"))
     return AccountState(modseq, bool(prepared), validity, (last_email or 0) + 1, mailboxes, subscribed)
 
@@ -57,6 +60,13 @@ def add_access(mailboxes: Iterable[Mailbox], rows: Iterable[tuple[int, str, str]
         lists.setdefault(row, {})[identifier] = parse_rights(rights)
     for box in mailboxes if lists else ():
         box.access = lists.get(box.row, {})
+
+
+def add_annotated(mailboxes: Iterable[Mailbox], rows: Iterable[tuple[int, int]]) -> None:
+    """Note of mailboxes when their annotations last changed, as far as is known."""
+    modseqs = dict(rows)
+    for box in mailboxes if modseqs else ():
+        box.annotated = modseqs.get(box.row, 0)
 
 
 def last_mailbox(connection: sqlite3.Connection) -> int:
@@ -86,7 +96,7 @@ def load_messages(connection: sqlite3.Connection, row: int) -> tuple[Mailbox, Me
     columns = connection.execute(f"{SELECT_MAILBOX} WHERE row = ?", (row,)).fetchone()
     mailbox = mailbox_of(columns)
     rows = connection.execute(
-        "SELECT uid, modseq, flags, key, size, email FROM message WHERE mailbox = ? ORDER BY uid", (row,)
+        "SELECT uid, modseq, flags, key, size, received, email FROM message WHERE mailbox = ? ORDER BY uid", (row,)
     )
     messages = Messages(rows, mailbox.tally.modseq)
     messages.readers = load_readers(connection, row, mailbox.tally.modseq)
@@ -109,7 +119,7 @@ def load_copy(connection: sqlite3.Connection, id_: str) -> Mailbox | None:
         return None
     mailbox = mailbox_of(columns)
     rows = connection.execute(
-        "SELECT uid, modseq, flags, key, size, uid FROM message WHERE mailbox = ? ORDER BY uid", (mailbox.row,)
+        "SELECT uid, modseq, flags, key, size, received, uid FROM message WHERE mailbox = ? ORDER BY uid", (mailbox.row,)
     )
     mailbox.messages = Messages(rows, mailbox.tally.modseq)
     return mailbox
@@ -125,13 +135,13 @@ def find_place(connection: sqlite3.Connection, id_: str) -> tuple[int, int] | No
 
 def find_news(
     connection: sqlite3.Connection, row: int, uids: Sequence[int], since: int, until: int
-) -> tuple[dict[int, tuple[str, int]], dict[int, int]]:
-    """Return keys and sizes of messages by UID, and what `find_vanished` does."""
+) -> tuple[dict[int, tuple[str, int, int]], dict[int, int]]:
+    """Return keys, sizes and internal dates of messages by UID, and what `find_vanished` does."""
     found = connection.execute(
-        "SELECT uid, key, size FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        "SELECT uid, key, size, received FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
         (row, json.dumps(list(uids))),
     )
-    entries = {uid: (key, size) for uid, key, size in found}
+    entries = {uid: tuple(rest) for uid, *rest in found}
     return entries, find_vanished(connection, row, since, until)
 
 
@@ -170,6 +180,15 @@ def find_origins(connection: sqlite3.Connection, row: int, uids: Sequence[int]) 
     return {uid: (email_id, received) for uid, email_id, received in found}
 
 
+def find_saved(connection: sqlite3.Connection, row: int, uids: Sequence[int]) -> dict[int, int]:
+    """Return when messages came into a mailbox, by UID."""
+    found = connection.execute(
+        "SELECT uid, saved FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?))",
+        (row, json.dumps(list(uids))),
+    )
+    return dict(found.fetchall())
+
+
 def find_vanished(connection: sqlite3.Connection, row: int, since: int, until: int) -> dict[int, int]:
     """Return the UIDs expunged after one modification sequence and up to another, each with its own."""
     found = connection.execute(
@@ -197,7 +216,7 @@ Lasting = tuple[
 
 _WANTED = (
     (Want.ENVELOPE, "envelope"),
-    (Want.BODY, "body"),
+    (Want.BODY, "summary.body"),
     (Want.BODYSTRUCTURE, "bodystructure"),
     (Want.PARTS, "parts"),
     (Want.FIELDS, "fields"),
@@ -207,6 +226,7 @@ _WANTED = (
     (Want.THREAD, _THREAD_ID),
     (Want.THREAD, "ids"),
 )
+_NARROW = Want.SENT | Want.SORT | Want.THREAD
 
 
 def find_lasting(
@@ -214,7 +234,7 @@ def find_lasting(
 ) -> list[tuple[int, Lasting]]:
     """Return what lasts of messages, with the row of its summary, or the message's UID if that is what it is `by`."""
     found = _select(connection, f"{by}, {want.value}, received, email_id", row, uids, want)
-    return [(number, tuple(lasting)) for number, *lasting in found]
+    return [(columns[0], columns[1:]) for columns in found]
 
 
 def find_rows(connection: sqlite3.Connection, row: int, uids: Sequence[int], want: Want) -> list[Row]:
@@ -226,9 +246,10 @@ def find_rows(connection: sqlite3.Connection, row: int, uids: Sequence[int], wan
 def _select(
     connection: sqlite3.Connection, what: str, row: int, uids: Sequence[int], want: Want, order: str = ""
 ) -> sqlite3.Cursor:
-    """Select `what`, then each part of a summary or NULL; their table is read only if one is wanted."""
+    """Select `what`, then each part of a summary or NULL; a table is read only if something in it is wanted."""
     columns = ", ".join(name if flag in want else "NULL" for flag, name in _WANTED)
-    join = "JOIN email ON email.row = message.email" if want else ""
+    join = "JOIN email ON email.row = message.email " if want & _NARROW else ""
+    join += "JOIN summary ON summary.row = message.email" if want & ~_NARROW else ""
     return connection.execute(
         f"SELECT {what}, {columns} FROM message {join} "  # noqa: S608 -- names of columns, our own
         f"WHERE mailbox = ? AND uid IN (SELECT value FROM json_each(?)) {order}",

@@ -44,6 +44,9 @@ class Readable(Protocol):
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query, which changes nothing, on the index."""
 
+    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return a message that is in memory, without waiting; None says nothing of it."""
+
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
         """Open messages by key and flags; None for those that are gone."""
 
@@ -134,7 +137,12 @@ async def opened(
 async def _open(
     account: Readable, box: Mailbox, batch: Batch, again: Callable[[int], Awaitable[IContent | None]]
 ) -> Opened:
-    contents = await account.open_many(box, [wanted for _, wanted in batch])
+    contents = [account.at_hand(box, wanted) for _, wanted in batch]
+    far = [place for place, content in enumerate(contents) if content is None]
+    if far:
+        fetched = await account.open_many(box, [batch[place][1] for place in far])
+        for place, content in zip(far, fetched, strict=True):
+            contents[place] = content
     found: Opened = []
     for (uid, _), content in zip(batch, contents, strict=True):
         if (there := content or await again(uid)) is not None:
@@ -148,6 +156,16 @@ def _close_all(opened: Opened) -> Deferred[None]:
             await content.close()
 
     return Deferred.fromCoroutine(close())
+
+
+def content_at_hand(account: Readable, id_: str, uid: int) -> IContent | None:
+    """Return a message that is in memory; None says nothing of it.  Raises `NoSuchMailbox`."""
+    box = account.box(id_)
+    messages = box.messages
+    places = messages.places((uid,)) if messages is not None else ()
+    if messages is None or not places:
+        return None
+    return account.at_hand(box, (messages.keys[places[0]], messages.flags[places[0]]))
 
 
 async def content(account: Readable, id_: str, uid: int) -> IContent | None:

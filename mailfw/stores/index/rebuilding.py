@@ -13,10 +13,20 @@ from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags
 from mailfw.mail.rights import format_rights
 from mailfw.stores.index import operations, queries, sharing, tree
 from mailfw.stores.index.account import Account
+from mailfw.stores.index.annotated import find_all
 from mailfw.stores.index.conversations import load_all
 from mailfw.stores.index.database import Changes, Databases
 from mailfw.stores.index.mailbox import Mailbox, Tally
-from mailfw.stores.index.schema import ADD_MAILBOX, ADD_THREAD, SET_ACCESS, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY
+from mailfw.stores.index.schema import (
+    ADD_MAILBOX,
+    ADD_THREAD,
+    SET_ACCESS,
+    SET_ACCOUNT,
+    SET_ANNOTATION,
+    SET_PREPARED,
+    SET_SAVED,
+    SET_VALIDITY,
+)
 from mailfw.stores.index.transaction import Transaction
 
 log = Logger()
@@ -25,10 +35,10 @@ log = Logger()
 @dataclass(slots=True)
 class Remnants:
     """
-    What the old index knew and no file does: modification sequence, ids, roles and access lists of mailboxes, keywords,
-    and what others have seen.
+    What the old index knew and no file does: modification sequence, ids, roles, access lists and annotations of
+    mailboxes, keywords, when messages came, and what others have seen.
 
-    `keywords` are by folder and message; who has seen messages, by folder and user.
+    `keywords` and `saved` are by folder and message; who has seen messages, by folder and user.
     """
 
     modseq: int
@@ -36,7 +46,9 @@ class Remnants:
     is_prepared: bool
     boxes: list[Mailbox]
     threads: list[tuple[bytes, bytes]]
+    annotations: list[tuple[int, str, str, bytes, int]]
     keywords: dict[str, dict[str, Flags]] = field(default_factory=lambda: defaultdict(dict))
+    saved: dict[str, dict[str, int]] = field(default_factory=dict)
     seen: dict[str, dict[str, set[str]]] = field(default_factory=lambda: defaultdict(dict))
 
 
@@ -72,6 +84,7 @@ async def rebuild(
     finally:
         stop()
     if remnants is not None:
+        await _restore_saved(account, remnants)
         await _restore_keywords(account, remnants)
         await _restore_marks(account, remnants)
     return sharing.grantees(account)
@@ -89,9 +102,12 @@ async def _read(databases: Databases, name: str) -> Remnants | None:
 
 def _remnants(connection: sqlite3.Connection) -> Remnants:
     state = queries.load_account(connection)
-    found = Remnants(state.modseq, state.validity, state.is_prepared, state.mailboxes, load_all(connection))
+    threads, annotations = load_all(connection), find_all(connection)
+    found = Remnants(state.modseq, state.validity, state.is_prepared, state.mailboxes, threads, annotations)
     for box in state.mailboxes:
         _, messages = queries.load_messages(connection, box.row)
+        saved = connection.execute("SELECT key, saved FROM message WHERE mailbox = ?", (box.row,))
+        found.saved[box.key] = dict(saved.fetchall())
         for key, flags in zip(messages.keys, messages.flags, strict=True):
             if flags - SYSTEM_FLAGS:
                 found.keywords[box.key][key] = flags - SYSTEM_FLAGS
@@ -109,6 +125,7 @@ def _carried_over(remnants: Remnants) -> Changes:
         changes.add(ADD_MAILBOX, tree.mailbox_row(_emptied(box, modseq), tally))
         changes.add(SET_ACCESS, *((box.row, each, format_rights(rights)) for each, rights in box.access.items()))
     changes.add(ADD_THREAD, *remnants.threads)
+    changes.add(SET_ANNOTATION, *remnants.annotations)
     changes.add(SET_ACCOUNT, (modseq,))
     changes.add(SET_VALIDITY, (remnants.validity,))
     if remnants.is_prepared:
@@ -119,6 +136,16 @@ def _carried_over(remnants: Remnants) -> Changes:
 
 def _emptied(box: Mailbox, floor: int) -> Mailbox:
     return Mailbox(box.row, box.id, box.key, box.path, box.role, box.uid_validity, floor, Tally(modseq=floor))
+
+
+async def _restore_saved(account: Account, remnants: Remnants) -> None:
+    """Let messages have come when they did."""
+    changes = Changes()
+    for box in account.boxes.values():
+        kept, messages = remnants.saved.get(box.key, {}), box.messages
+        found = zip(messages.keys, messages.uids, strict=True) if messages else ()
+        changes.add(SET_SAVED, *((kept[key], box.row, uid) for key, uid in found if key in kept))
+    await account.databases.write(account.name, changes)
 
 
 async def _restore_keywords(account: Account, remnants: Remnants) -> None:

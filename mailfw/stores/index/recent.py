@@ -8,6 +8,7 @@ from functools import partial
 
 from mailfw.mail.mailbox import Row, Want
 from mailfw.stores.index import queries
+from mailfw.stores.index.columns import ColumnReader, KeptColumns
 from mailfw.stores.index.mailbox import Messages
 from mailfw.stores.index.queries import Lasting
 from mailfw.stores.index.reading import Readable
@@ -18,8 +19,9 @@ CAPACITY = 32 * 2**20
 #: What a row costs besides its octets: objects, and its place in a dict.
 _OVERHEAD = 400
 
-#: Messages whose rows are read at once.
-BATCH = 256
+#: Messages whose rows are read at once, and how many of those that are narrow: what a search, a sort or a thread wants.
+BATCH, NARROW_BATCH = 256, 2048
+_NARROW = Want.SENT | Want.SORT | Want.THREAD | Want.SAVED
 
 #: More messages than this, asked for at once, pass by: one look through a very large mailbox would push out all else.
 PASSING = 20_000
@@ -27,6 +29,11 @@ PASSING = 20_000
 _ENVELOPE, _BODY, _BODYSTRUCTURE = Want.ENVELOPE.value, Want.BODY.value, Want.BODYSTRUCTURE.value
 _PARTS, _FIELDS, _SENT = Want.PARTS.value, Want.FIELDS.value, Want.SENT.value
 _PREVIEW, _SORT, _THREAD = Want.PREVIEW.value, Want.SORT.value, Want.THREAD.value
+
+
+def batch_size(want: Want) -> int:
+    """Return how many rows are read at once that carry what is wanted."""
+    return BATCH if want & ~_NARROW else NARROW_BATCH
 
 
 class RecentRows:
@@ -41,6 +48,8 @@ class RecentRows:
         self._young: dict[int, Lasting] = {}
         self._old: dict[int, Lasting] = {}
         self._weight = 0
+        #: Those of whole mailboxes, which are kept apart.
+        self.columns = KeptColumns()
 
     def find(self, number: int, want: int) -> Lasting | None:
         """Return a row that has at least what is wanted."""
@@ -62,9 +71,17 @@ class RecentRows:
 
     def _add(self, number: int, row: Lasting) -> None:
         self._young[number] = row
-        self._weight += _OVERHEAD + sum([len(column) for column in row[3:] if isinstance(column, (bytes, str))])
+        self._weight += _weight(row)
         if self._weight > self._half:
             self._old, self._young, self._weight = self._young, {}, 0
+
+
+def _weight(row: Lasting) -> int:
+    _, _, _, envelope, body, bodystructure, parts, fields, _, preview, sort, thread, ids = row
+    octets = (
+        len(envelope or b"") + len(body or b"") + len(bodystructure or b"") + len(parts or b"") + len(fields or b"")
+    )
+    return _OVERHEAD + octets + len(preview or "") + len(sort or b"") + len(thread or "") + len(ids or b"")
 
 
 def _joined(one: Lasting, other: Lasting) -> Lasting:
@@ -83,7 +100,9 @@ class RowReader:
         self._by = by
         self._account = account
         self._recent = recent
-        self._first_number = next(_readers) << 64
+        number = next(_readers)
+        self._first_number = number << 64
+        self.columns = ColumnReader(account, recent.columns, number)
 
     async def read(self, id_: str, uids: Sequence[int], want: Want, keeps: bool = True) -> list[Row]:
         """
@@ -91,6 +110,17 @@ class RowReader:
 
         A mailbox that is not in memory is not read for the sake of a few rows.
         """
+        if Want.SAVED not in want:
+            return await self._read(id_, uids, want, keeps)
+        rows = await self._read(id_, uids, want ^ Want.SAVED, keeps)
+        # Two messages with one summary came at different times, so this is not among what is kept of it.
+        query = partial(queries.find_saved, row=self._account.box(id_).row, uids=[row.uid for row in rows])
+        saved = await self._account.read(query)
+        for row in rows:
+            row.saved = saved.get(row.uid)
+        return rows
+
+    async def _read(self, id_: str, uids: Sequence[int], want: Want, keeps: bool) -> list[Row]:
         account = self._account
         box = account.box(id_)
         if box.messages is None:
@@ -101,7 +131,7 @@ class RowReader:
             for email, found in await account.read(query):
                 lasting[email] = self._recent.keep(self._first_number + email, found) if keeps else found
             if account.box(id_).messages is not box.messages or box.messages is None:
-                return await self.read(id_, uids, want, keeps)
+                return await self._read(id_, uids, want, keeps)
         return _rows(box.messages, uids, lasting, want)
 
     def _find(self, messages: Messages, uids: Sequence[int], want: Want) -> tuple[dict[int, Lasting], list[int]]:

@@ -34,6 +34,9 @@ class Bodies(Protocol):
     #: Whether nothing but the process that writes changes what is kept.
     is_ours: bool
 
+    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return a message that is in memory, in the reactor's thread and without waiting; None says nothing of it."""
+
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]
     ) -> Sequence[IContent | None]:
@@ -83,6 +86,11 @@ class Replica:
     def __len__(self) -> int:
         return len(self._box.messages) if self._box is not None and self._box.messages is not None else 0
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it was read from the index, and is not to be read anew."""
+        return self._box is not None
+
     # ------------------------------------------------------------ as what reads wants it
 
     def box(self, id_: str) -> Mailbox:
@@ -126,6 +134,10 @@ class Replica:
             if self._box is box:
                 self._box = None
             raise
+
+    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return a message that is in memory; None says nothing of it."""
+        return self._bodies.at_hand(self._account, box, wanted) if self._bodies is not None else None
 
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
         """Open messages by key and flags; None for those that are not where they were."""
@@ -174,7 +186,7 @@ class Replica:
         """Take over a mailbox's numbers, unless the index was read after they were told."""
         self._subscribed = info.subscribed
         if info.modseq >= box.tally.modseq:
-            box.path, box.role = info.path, info.role
+            box.path, box.role, box.annotated = info.path, info.role, info.annotated
             box.tally = Tally(
                 info.uid_next,
                 info.modseq,
@@ -191,7 +203,7 @@ class Replica:
         assert messages is not None
         known = {messages.uids[place] for place in messages.places(news.uids)}
         new = [uid for uid in news.uids if uid not in known]
-        entries: dict[int, tuple[str, int]] = {}
+        entries: dict[int, tuple[str, int, int]] = {}
         vanished: dict[int, int] = {}
         if new or news.vanished:
             query = partial(queries.find_news, row=box.row, uids=new, since=since, until=news.info.modseq)
@@ -211,7 +223,7 @@ def _checked(connection: sqlite3.Connection, box: Mailbox, query: Callable[[sqli
     return query(connection)
 
 
-def _alter(messages: Messages, news: Snapshot, entries: dict[int, tuple[str, int]]) -> None:
+def _alter(messages: Messages, news: Snapshot, entries: dict[int, tuple[str, int, int]]) -> None:
     """Add new messages and give others their flags, by ascending modification sequence."""
     changes = sorted(zip(news.modseqs, news.uids, news.flags, strict=True), key=lambda change: change[:2])
     for modseq, group in groupby(changes, key=lambda change: change[0]):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from typing import Any
 
-from zope.interface import Interface
+from zope.interface import Interface, alsoProvides, implementer
 
 from mailfw.interfaces import IContent
 from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import CreateMailbox, Path
 from mailfw.mail.retained import Retained
+from mailfw.optional import IRetainedMail
 from mailfw.stores.index import tree
 from mailfw.stores.index.account import ATTEMPTS, Account
 from mailfw.stores.index.ledger import Outdated
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.index.transaction import Returning, Transaction
+from mailfw.stores.threads import shielded
 
 # ruff: noqa: N805 -- methods of an Interface have no self
+
+#: Messages that are told of at once.
+_BATCH = 256
 
 
 class IKeepsExpunged(Interface):
@@ -49,6 +55,45 @@ class IRetainingIndex(IKeepsExpunged):
 
     async def returning(account: str, ids: Collection[str]) -> list[Returning]:
         """Return those of these messages that are kept still."""
+
+
+@implementer(IRetainedMail)
+class RetainedMail:
+    """``ask(name, work)`` does something with an account that exists."""
+
+    def __init__(self, source: Any, ask: Callable[[str, Callable[[Account], Awaitable[Any]]], Awaitable[Any]]) -> None:
+        self._source = source
+        self._ask = ask
+
+    def lend(self, store: Any) -> None:
+        """Let a store provide the interface by this part of it."""
+        for name in IRetainedMail:
+            setattr(store, name, getattr(self, name))
+        alsoProvides(store, IRetainedMail)
+
+    async def retained(self, account: str) -> AsyncIterator[list[Retained]]:
+        """Iterate over what can come back."""
+        found = await self._ask(account, lambda owner: self._source.retained(owner.name))
+        for start in range(0, len(found), _BATCH):
+            yield found[start : start + _BATCH]
+
+    async def retained_content(self, account: str, id_: str) -> IContent | None:
+        """Open one of these messages."""
+        try:
+            content: IContent = await self._ask(account, lambda owner: self._source.open_retained(owner.name, id_))
+        except KeyError:
+            return None
+        return content
+
+    async def undelete(self, account: str, ids: Collection[str]) -> int:
+        """Put messages back where they were."""
+        count: int = await self._ask(account, lambda owner: undelete(owner, ids))
+        return count
+
+    async def forget_retained(self, before: float) -> bool:
+        """Remove for good some of what was expunged before a time."""
+        more: bool = await shielded(self._source.forget_retained(before))
+        return more
 
 
 async def undelete(account: Account, ids: Collection[str]) -> int:

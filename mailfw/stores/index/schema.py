@@ -2,7 +2,8 @@
 The tables of an index: one SQLite file for each account.
 
 What an index knows that nobody else does: modification sequences, the expunge log, keywords that a source
-cannot keep, mailbox ids and roles, and for a source without a ledger the UIDs, tokens and subscriptions.
+cannot keep, mailbox ids and roles, access lists and annotations, and for a source without a ledger the UIDs,
+tokens and subscriptions.
 
 With a ledger, commits are not synced (``synchronous=NORMAL``): a dying process loses nothing, a dying machine
 the last of them.  Files and UID lists then say what is true, and every start of the machine makes the
@@ -26,7 +27,7 @@ from mailfw.stores.pragmas import with_pragmas
 log = Logger()
 
 #: To be raised with whatever changes the tables: an index of another version is put aside, and made anew.
-VERSION = 2
+VERSION = 4
 
 #: More modification sequences than can be lost with the unsynced end of a write-ahead log.
 JUMP = 2**20
@@ -41,13 +42,18 @@ CREATE TABLE mailbox (
 CREATE TABLE message (
     mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, key TEXT NOT NULL, flags TEXT NOT NULL, modseq INTEGER NOT NULL,
     size INTEGER NOT NULL, received INTEGER NOT NULL, email_id TEXT NOT NULL, mark TEXT, email INTEGER NOT NULL,
-    PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
+    saved INTEGER NOT NULL, PRIMARY KEY (mailbox, uid)) WITHOUT ROWID;
 CREATE INDEX message_mark ON message (mailbox, mark) WHERE mark IS NOT NULL;
 CREATE INDEX message_email ON message (email);
+-- What whole mailboxes are searched, sorted and threaded by is apart from what is as wide again as ten of these rows.
 CREATE TABLE email (
-    row INTEGER PRIMARY KEY, thread BLOB NOT NULL, sent INTEGER, preview TEXT NOT NULL, sort BLOB NOT NULL,
-    ids BLOB NOT NULL, envelope BLOB NOT NULL, body BLOB NOT NULL, bodystructure BLOB NOT NULL, parts BLOB NOT NULL,
-    fields BLOB NOT NULL);
+    row INTEGER PRIMARY KEY, thread BLOB NOT NULL, sent INTEGER, sort BLOB NOT NULL, ids BLOB NOT NULL);
+CREATE TABLE summary (
+    row INTEGER PRIMARY KEY, preview TEXT NOT NULL, envelope BLOB NOT NULL, body BLOB NOT NULL,
+    bodystructure BLOB NOT NULL, parts BLOB NOT NULL, fields BLOB NOT NULL);
+CREATE TRIGGER summary_gone AFTER DELETE ON email BEGIN
+    DELETE FROM summary WHERE row = OLD.row;
+END;
 -- What threads are found by: see conversations.py.
 CREATE TABLE thread (key BLOB PRIMARY KEY, thread BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE expunged (
@@ -60,6 +66,10 @@ CREATE TABLE access (
 CREATE TABLE seen (
     mailbox INTEGER NOT NULL, uid INTEGER NOT NULL, user TEXT NOT NULL, modseq INTEGER NOT NULL, seen INTEGER NOT NULL,
     PRIMARY KEY (mailbox, uid, user)) WITHOUT ROWID;
+-- Whose they are ('' for those of the owner, and all that are shared); of the account itself under its own row.
+CREATE TABLE annotation (
+    mailbox INTEGER NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, modseq INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, user, name)) WITHOUT ROWID;
 """
 
 SCHEMA = f"""
@@ -87,6 +97,11 @@ CLEAR_ACCESS = "DELETE FROM access WHERE mailbox = ?"
 SET_SEEN = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)"
 COPY_SEEN = "INSERT INTO seen SELECT ?, ?, user, ?, seen FROM seen WHERE mailbox = ? AND uid = ?"
 DROP_SEEN = "DELETE FROM seen WHERE mailbox = ? AND uid = ?"
+SET_ANNOTATION = "INSERT OR REPLACE INTO annotation VALUES (?, ?, ?, ?, ?)"
+DROP_ANNOTATION = "DELETE FROM annotation WHERE mailbox = ? AND user = ? AND name = ?"
+DROP_ANNOTATOR = "DELETE FROM annotation WHERE mailbox = ? AND user = ?"
+CLEAR_ANNOTATIONS = "DELETE FROM annotation WHERE mailbox = ?"
+SET_SAVED = "UPDATE message SET saved = ? WHERE mailbox = ? AND uid = ?"
 DROP_READER = "DELETE FROM seen WHERE mailbox = ? AND user = ?"
 EMPTY_MAILBOX = (
     """
@@ -96,15 +111,14 @@ EMPTY_MAILBOX = (
     "DELETE FROM expunged WHERE mailbox = ?1",
     "DELETE FROM seen WHERE mailbox = ?1",
 )
-ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COPY_MESSAGE = """
-INSERT INTO message SELECT ?, ?, ?, flags, ?, size, received, email_id, NULL, email
+INSERT INTO message SELECT ?, ?, ?, flags, ?, size, received, email_id, NULL, email, ?
     FROM message WHERE mailbox = ? AND uid = ?"""
 SET_FLAGS = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?"
 DROP_MESSAGE = "DELETE FROM message WHERE mailbox = ? AND uid = ?"
-ADD_EMAIL = """
-INSERT INTO email (row, thread, sent, preview, sort, ids, envelope, body, bodystructure, parts, fields)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_EMAIL = "INSERT INTO email VALUES (?, ?, ?, ?, ?)"
+ADD_SUMMARY = "INSERT INTO summary VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_THREAD = "INSERT OR IGNORE INTO thread VALUES (?, ?)"
 #: The first two parameters are keys, the last two rows: the range of the account in each table.
 FORGET_THREADS = """

@@ -31,7 +31,7 @@ T = TypeVar("T")
 NAME = "mailfw-search.sqlite"
 
 #: To be raised with whatever changes the text or the grams of a message: files of another version are made anew.
-VERSION = 1
+VERSION = 2
 
 #: Fields that have a column.
 COLUMNS = {"from": "sender", "to": "recipient", "cc": "cc", "bcc": "bcc", "subject": "subject"}

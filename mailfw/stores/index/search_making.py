@@ -57,16 +57,16 @@ def find_rows(connection: sqlite3.Connection, rows: Sequence[int]) -> set[int]:
 def find_candidates(connection: sqlite3.Connection, rows: Sequence[int]) -> list[Candidate]:
     """Return messages by the rows of their summaries."""
     found = connection.execute(
-        "SELECT email, email_id, mailbox, key, size, parts FROM message JOIN email ON email.row = message.email "
+        "SELECT email, email_id, mailbox, key, size, parts FROM message JOIN summary ON summary.row = message.email "
         "WHERE email IN (SELECT value FROM json_each(?)) GROUP BY email",
         (json.dumps(list(rows)),),
     )
     return [Candidate(*columns) for columns in found]
 
 
-async def make_some(account: Account, progress: Progress, threads: Threads) -> int | None:
-    """Put some texts that are missing into the file, the newest first; of how many messages, None if none is."""
-    rows = progress.missing(MESSAGES)
+async def make_some(account: Account, progress: Progress, threads: Threads, count: int = MESSAGES) -> int | None:
+    """Put up to `count` texts that are missing into the file, the newest first; returns of how many, None if none is."""
+    rows = progress.missing(count)
     if not rows:
         return None
     candidates = await account.databases.read(account.name, partial(find_candidates, rows=rows))

@@ -3,7 +3,7 @@ Search in the mail of an index: texts are taken from messages after their delive
 
 A delivery waits for none of it: a change only notes that the account has changed.  When nothing has changed anywhere
 for `QUIET` seconds, or for an account that has waited for `LATEST`, its newest messages that are missing in its search
-file are read, a few at a time.  While deliveries go on, most of the time is theirs.  A message that is not in the file
+file are read, a few at a time.  While deliveries go on, or clients ask for much, most of the time is theirs.  A message that is not in the file
 yet is named as such in an answer, so that whoever asks reads it himself.
 """
 
@@ -18,9 +18,11 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from zope.interface import alsoProvides
 
 from mailfw.mail.failure import NoSpace, StoreRefusal
 from mailfw.mail.sought import Condition, SearchAnswer
+from mailfw.optional import ISearchedMail
 from mailfw.stores.index import search_file
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.search_file import SearchFile
@@ -33,8 +35,10 @@ log = Logger()
 
 #: Seconds without a change after which texts are made, and how long they may wait for that.
 QUIET, LATEST = 0.3, 10.0
-#: Pauses are so many times as long as the work between them: while changes go on, and else.
+#: Pauses are so many times as long as the work between them: while the store is busy with other things, and else.
 PAUSE, SHORT_PAUSE = 9, 1
+#: So many calls a second keep a store busy; the work is then done in pieces of so many messages.
+CALLS, FEW = 20, 4
 #: Seconds between two complaints about files.
 COMPLAINT = 60.0
 #: Rows that are compared at once.
@@ -44,7 +48,7 @@ ROWS = 20_000
 OPEN, KNOWN = 50, 1000
 
 #: Calls work with the state of an account that exists.
-WithAccount = Callable[[str, Callable[[Account], Awaitable[bool]]], Awaitable[bool]]
+WithAccount = Callable[[str, Callable[[Account], Awaitable[Any]]], Awaitable[Any]]
 
 
 class Searches:
@@ -65,10 +69,28 @@ class Searches:
         #: Accounts with something to do, and since when.
         self._waiting: OrderedDict[str, float] = OrderedDict()
         self._last_change = self._last_complaint = -1e9
+        #: How often clients have asked the store for anything: it counts itself.
+        self.calls = 0
+        self._looked = (0.0, 0)
+        self._has_callers = False
         self._timer: Any = None
         self._work: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._is_closed = False
+
+    def lend(self, store: Any) -> None:
+        """Let a store provide `ISearchedMail` by this."""
+        store.search, store.rebuild_search = self._search, self._rebuild
+        alsoProvides(store, ISearchedMail)
+
+    async def _search(self, account: str, mailbox: str, uids: Sequence[int], condition: Condition) -> SearchAnswer:
+        answer: SearchAnswer = await self._with_account(
+            account, lambda state: self.search(state, mailbox, uids, condition)
+        )
+        return answer
+
+    async def _rebuild(self, account: str, tell: Callable[[int], None]) -> None:
+        await self._with_account(account, lambda state: self.rebuild(state, tell))
 
     # ------------------------------------------------------------ what happens to accounts
 
@@ -215,6 +237,7 @@ class Searches:
 
     def _schedule(self) -> None:
         if self._timer is None and self._work is None and not self._is_closed:
+            self._look(self._reactor.seconds())
             self._timer = self._reactor.callLater(QUIET, self._begin)
 
     def _begin(self) -> None:
@@ -222,6 +245,7 @@ class Searches:
         if not self._waiting:
             return
         now = self._reactor.seconds()
+        self._look(now)
         if self._is_busy(now) and now - next(iter(self._waiting.values())) < LATEST:
             self._schedule()
             return
@@ -230,7 +254,12 @@ class Searches:
         self._work.addBoth(self._ended)
 
     def _is_busy(self, now: float) -> bool:
-        return now - self._last_change < QUIET
+        return self._has_callers or now - self._last_change < QUIET
+
+    def _look(self, now: float) -> None:
+        """See whether clients have asked for much since the last look."""
+        (before, calls), self._looked = self._looked, (now, self.calls)
+        self._has_callers = self.calls - calls > CALLS * (now - before)
 
     def _ended(self, _: object) -> None:
         self._work = None
@@ -245,6 +274,7 @@ class Searches:
             if await self._work_for(name):
                 self._waiting.setdefault(name, since)
             now = self._reactor.seconds()
+            self._look(now)
             await self._rest((PAUSE if self._is_busy(now) else SHORT_PAUSE) * (now - began))
 
     async def _rest(self, seconds: float) -> None:
@@ -261,7 +291,8 @@ class Searches:
     async def _work_for(self, name: str) -> bool:
         """Do a little for an account; whether something is left to do."""
         try:
-            return await self._with_account(name, self._do_some)
+            has_more: bool = await self._with_account(name, self._do_some)
+            return has_more
         except (StoreRefusal, NoSpace) as why:
             # Nobody misses the texts of an account that is gone; on a full disk the next change asks again.
             log.debug("no texts of {account}: {why!r}", account=name, why=why)
@@ -275,7 +306,7 @@ class Searches:
         if not account.messages_kept and not progress.is_known and not await self._threads.run(progress.file.exists):
             return False
         await self._know(account, progress)
-        made = await self._make_some(account, progress)
+        made = await self._make_some(account, progress, FEW if self._has_callers else MESSAGES)
         if made is None:
             await self._drop_gone(account, progress)
         self._keep_open(account.name)
@@ -290,12 +321,12 @@ class Searches:
         async with progress.turns:
             await self._threads.run(progress.file.clear)
             progress.begin(account.next_email)
-        while (made := await self._make_some(account, progress)) is not None:
+        while (made := await self._make_some(account, progress, MESSAGES)) is not None:
             tell(made)
 
-    async def _make_some(self, account: Account, progress: Progress) -> int | None:
+    async def _make_some(self, account: Account, progress: Progress, count: int) -> int | None:
         async with progress.turns:
-            return await make_some(account, progress, self._threads)
+            return await make_some(account, progress, self._threads, count)
 
     async def close(self) -> None:
         """Finish what is under way; what is missing is made another time."""

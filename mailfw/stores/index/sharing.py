@@ -15,7 +15,7 @@ from mailfw.stores.index import reading, tree
 from mailfw.stores.index.account import Account
 from mailfw.stores.index.mailbox import Mailbox, Messages
 from mailfw.stores.index.readers import Reader
-from mailfw.stores.index.schema import DROP_READER
+from mailfw.stores.index.schema import DROP_ANNOTATOR, DROP_READER
 from mailfw.stores.index.transaction import Transaction
 
 # ---------------------------------------------------------------- who may do what
@@ -45,7 +45,7 @@ def grantees(account: Account) -> frozenset[str]:
 
 
 async def forget_user(account: Account, user: str) -> None:
-    """Take a user out of all access lists, and drop what he has seen."""
+    """Take a user out of all access lists, and drop what he has seen and noted."""
     for box in list(account.boxes.values()):
         for identifier in entries_of(user):
             if identifier in box.access:
@@ -57,6 +57,7 @@ async def _forget_reader(account: Account, box: Mailbox, user: str) -> None:
     async with account.changing(box):
         plan = Transaction(account)
         plan.changes.add(DROP_READER, (box.row, user))
+        plan.changes.add(DROP_ANNOTATOR, (box.row, user))
         await account.databases.write(account.name, plan.changes)
         box.counted.pop(user, None)
         if box.messages is not None:

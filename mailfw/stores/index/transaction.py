@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailfw.mail.mailbox import DELETED, Flags
+from mailfw.mail.mailbox import DELETED, Flags, Role
 from mailfw.mail.rights import NO_RIGHTS, AccessList, format_rights
 from mailfw.mail.summary import Summary
 from mailfw.stores.index.conversations import Conversations, is_time_to_prune, shown, whole_range
@@ -23,10 +23,12 @@ from mailfw.stores.index.schema import (
     ADD_EMAIL,
     ADD_EXPUNGED,
     ADD_MESSAGE,
+    ADD_SUMMARY,
     ADD_THREAD,
     COPY_MESSAGE,
     COPY_SEEN,
     DROP_ACCESS,
+    DROP_ANNOTATION,
     DROP_EMAIL,
     DROP_MESSAGE,
     DROP_SEEN,
@@ -34,6 +36,7 @@ from mailfw.stores.index.schema import (
     FORGET_THREADS,
     SET_ACCESS,
     SET_ACCOUNT,
+    SET_ANNOTATION,
     SET_FLAGS,
     SET_MAILBOX,
     SET_SEEN,
@@ -51,6 +54,7 @@ class Returning:
     flags: Flags
     key: str
     size: int
+    received: int
     email: int
 
 
@@ -105,24 +109,29 @@ class Transaction:
         account, tally = self._account, self.tally(box)
         entries: list[Entry] = []
         emails: list[tuple[object, ...]] = []
+        summaries: list[tuple[object, ...]] = []
         rows: list[tuple[object, ...]] = []
         bodies: list[tuple[object, ...]] = []
         conversations = Conversations(account.number, self.threads)
+        now = int(time.time())
         for message, flags, summary in messages:
             modseq, item, email = self._next(), message.item, account.next_email
             account.next_email += 1
             uid = message.uid if message.uid is not None else tally.uid_next
             tally = tally.counting(modseq, flags, summary.size, 1, uid)
             thread = conversations.join(summary, message.email_id)
-            emails.append(summary_columns(email, thread, summary))
+            emails.append((email, thread, summary.sent, summary.sort, summary.ids))
+            summaries.append(summary_columns(email, summary))
             received, email_id, mark, key = item.received, message.email_id, message.mark, item.key
             if message.body is not None:
                 key = str(email)
                 bodies.append((email, message.body.octets, message.body.file))
             kept = text_of(flags)
-            rows.append((box.row, uid, key, kept, modseq, summary.size, received, email_id, mark, email))
-            entries.append(Entry(uid, modseq, flags, key, summary.size, email, shown(thread)))
+            saved = account.source.saved(key, now)
+            rows.append((box.row, uid, key, kept, modseq, summary.size, received, email_id, mark, email, saved))
+            entries.append(Entry(uid, modseq, flags, key, summary.size, received, email, shown(thread)))
         self.changes.add(ADD_EMAIL, *emails)
+        self.changes.add(ADD_SUMMARY, *summaries)
         self.changes.add(ADD_MESSAGE, *rows)
         if bodies:
             self.changes.add(ADD_BODY, *bodies)
@@ -135,10 +144,12 @@ class Transaction:
         assert box.messages is not None
         messages, modseq = box.messages, self._next()
         uid = uid if uid is not None else self.tally(to).uid_next
-        self.changes.add(COPY_MESSAGE, (to.row, uid, key, modseq, box.row, messages.uids[place]))
+        saved = self._account.source.saved(key, int(time.time()))
+        self.changes.add(COPY_MESSAGE, (to.row, uid, key, modseq, saved, box.row, messages.uids[place]))
         flags, size, email = messages.flags[place], messages.sizes[place], messages.emails[place]
+        received = messages.received[place]
         tally = self.tally(to).counting(modseq, flags, size, 1, uid)
-        [entry] = self._enter(to, tally, [Entry(uid, modseq, flags, key, size, email)])
+        [entry] = self._enter(to, tally, [Entry(uid, modseq, flags, key, size, received, email)])
         if to.access and messages.readers:
             self._copy_marks(box, messages.uids[place], to, entry)
         return entry
@@ -171,6 +182,25 @@ class Transaction:
         self.changes.synced = True
         self.set_tally(box, replace(self.tally(box), modseq=self._next()))
         self._effects.append(partial(setattr, box, "access", access))
+
+    def annotate(self, box: Mailbox | None, edits: Mapping[tuple[str, str], bytes | None]) -> int:
+        """Give entries, by whose they are and name, other values; returns the modification sequence."""
+        row, modseq = self._account.own_row if box is None else box.row, self._next()
+        set_ = [(row, *key, value, modseq) for key, value in edits.items() if value is not None]
+        self.changes.add(SET_ANNOTATION, *set_)
+        self.changes.add(DROP_ANNOTATION, *((row, *key) for key, value in edits.items() if value is None))
+        self.changes.synced = True
+        if box is not None:
+            self.set_tally(box, replace(self.tally(box), modseq=modseq))
+            self._effects.append(partial(setattr, box, "annotated", modseq))
+        return modseq
+
+    def give_role(self, box: Mailbox, role: Role | None) -> None:
+        """Say what a mailbox is for."""
+        # Written with the mailbox's row, which is another before the effect; put back where that fails.
+        box.role = role
+        self.changes.synced = True
+        self.set_tally(box, replace(self.tally(box), modseq=self._next()))
 
     def _enter(self, box: Mailbox, tally: Tally, entries: list[Entry]) -> list[Entry]:
         self.set_tally(box, tally)
@@ -233,8 +263,8 @@ class Transaction:
         for message in messages:
             modseq, uid, flags = self._next(), tally.uid_next, message.flags - {DELETED}
             tally = tally.counting(modseq, flags, message.size, 1, uid)
-            rows.append((box.row, uid, modseq, text_of(flags), message.row))
-            entries.append(Entry(uid, modseq, flags, message.key, message.size, message.email))
+            rows.append((box.row, uid, modseq, text_of(flags), message.row, int(time.time())))
+            entries.append(Entry(uid, modseq, flags, message.key, message.size, message.received, message.email))
         self.changes.add(keeping.give_back, *rows)
         self.changes.add(keeping.forget, *((message.row,) for message in messages))
         self._enter(box, tally, entries)
@@ -269,15 +299,11 @@ class Transaction:
                 account.notify(box.id, box.tally.modseq)
 
 
-def summary_columns(email: int, thread: bytes, summary: Summary) -> tuple[object, ...]:
-    """Return the parameters of `ADD_EMAIL`."""
+def summary_columns(email: int, summary: Summary) -> tuple[object, ...]:
+    """Return the parameters of `ADD_SUMMARY`."""
     return (
         email,
-        thread,
-        summary.sent,
         summary.preview,
-        summary.sort,
-        summary.ids,
         summary.envelope,
         summary.body,
         summary.bodystructure,

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
+from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox, RoleTaken
 from mailfw.mail.mailbox import (
     FIRST_MAILBOXES,
     INBOX,
+    TREE,
     CreateMailbox,
     DeleteMailbox,
     Folder,
@@ -20,6 +21,7 @@ from mailfw.mail.mailbox import (
     Path,
     RenameMailbox,
     Role,
+    SetRole,
     Subscribe,
 )
 from mailfw.mail.rights import AccessList, format_rights
@@ -30,6 +32,7 @@ from mailfw.stores.index.mailbox import Mailbox, Tally
 from mailfw.stores.index.schema import (
     ADD_MAILBOX,
     CLEAR_ACCESS,
+    CLEAR_ANNOTATIONS,
     DROP_MAILBOX,
     EMPTY_MAILBOX,
     SET_ACCESS,
@@ -40,7 +43,7 @@ from mailfw.stores.index.schema import (
     SUBSCRIBE,
     UNSUBSCRIBE,
 )
-from mailfw.stores.index.transaction import mailbox_columns
+from mailfw.stores.index.transaction import Transaction, mailbox_columns
 
 
 async def open_account(account: Account) -> None:
@@ -90,9 +93,7 @@ def _was_used_before(account: Account) -> bool:
 async def mailboxes(account: Account) -> list[MailboxInfo]:
     """Return every mailbox, as they are or were a moment ago."""
     if time.monotonic() - account.tree_checked > FRESH:
-        async with account.changing():
-            await _compare_tree(account)
-        await _compare_subscriptions(account)
+        await compare(account)
         boxes = list(account.boxes.values())
         stale = await account.source.stale([(account.name, box.key, box.cursor) for box in boxes])
         for box, is_stale in zip(boxes, stale, strict=True):
@@ -103,6 +104,13 @@ async def mailboxes(account: Account) -> list[MailboxInfo]:
     return [account.info(box) for box in account.boxes.values()]
 
 
+async def compare(account: Account) -> None:
+    """Take over what other programs have done to folders and subscriptions."""
+    async with account.changing():
+        await _compare_tree(account)
+    await _compare_subscriptions(account)
+
+
 async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None = None) -> None:
     """Take over folders that came, went or moved; `roles` are those of mailboxes being made.  In the queue."""
     folders = {folder.key: folder for folder in await account.source.folders(account.name)}
@@ -111,7 +119,7 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
     for box in gone:
         if (keeping := account.databases.keeping) is not None and keeping.goes_on:
             changes.add(keeping.mailbox, (time.time(), box.row))
-        for statement in (*EMPTY_MAILBOX, CLEAR_ACCESS, DROP_MAILBOX):
+        for statement in (*EMPTY_MAILBOX, CLEAR_ACCESS, CLEAR_ANNOTATIONS, DROP_MAILBOX):
             changes.add(statement, (box.row,))
     known = {box.key: box for box in account.boxes.values()}
     moved = [box for key, box in known.items() if key in folders and folders[key].path != box.path]
@@ -135,6 +143,8 @@ async def _compare_tree(account: Account, roles: dict[Path, Role | None] | None 
         account.notify(box.id, account.modseq)
     for key in new:
         row = await _add(account, folders[key], row, roles)
+    if gone or moved or new:
+        account.notify(TREE, account.modseq)
 
 
 async def _add(account: Account, folder: Folder, row: int, roles: dict[Path, Role | None] | None) -> int:
@@ -193,6 +203,9 @@ async def edit_mailbox(account: Account, edit: MailboxEdit) -> None:
             return
         await _compare_tree(account)
         _check(account, edit)
+        if isinstance(edit, SetRole):
+            await _set_role(account, edit)
+            return
         await account.source.edit_folder(account.name, edit)
         await _compare_tree(account, {edit.path: edit.role} if isinstance(edit, CreateMailbox) else None)
 
@@ -206,10 +219,38 @@ def _check(account: Account, edit: MailboxEdit) -> None:
     if isinstance(edit, CreateMailbox):
         if edit.path in paths or _is_inbox(edit.path):
             raise MailboxExists(f"there is a mailbox {'/'.join(edit.path)} already")
+        _check_role(account, edit)
+    elif isinstance(edit, SetRole):
+        if _is_inbox(edit.path):
+            raise NameRefused("the inbox is used for what arrives, and nothing else")
+        if edit.path not in paths:
+            raise NoSuchMailbox(f"there is no mailbox {'/'.join(edit.path)}")
+        _check_role(account, edit)
     elif isinstance(edit, DeleteMailbox):
         _check_delete(edit, paths)
     elif isinstance(edit, RenameMailbox):
         _check_rename(edit, paths)
+
+
+def _check_role(account: Account, edit: CreateMailbox | SetRole) -> None:
+    taken = {box.role for box in account.boxes.values() if box.path != edit.path} - {None}
+    if edit.role in taken:
+        raise RoleTaken("another mailbox is used for this")
+
+
+async def _set_role(account: Account, edit: SetRole) -> None:
+    """Say what a mailbox is for, which the index alone keeps."""
+    [box] = [box for box in account.boxes.values() if box.path == edit.path]
+    if box.role is edit.role:
+        return
+    before, plan = box.role, Transaction(account)
+    plan.give_role(box, edit.role)
+    try:
+        await plan.commit()
+    except BaseException:
+        box.role = before
+        raise
+    account.notify(TREE, account.modseq)
 
 
 def _check_delete(edit: DeleteMailbox, paths: set[Path]) -> None:
@@ -248,8 +289,10 @@ async def subscriptions(account: Account) -> frozenset[Path]:
 
 async def _compare_subscriptions(account: Account) -> None:
     kept = await account.source.subscriptions(account.name)
-    if kept is not None:
+    if kept is not None and kept != account.subscribed:
         account.subscribed = kept
+        account.changed()
+        account.notify(TREE, account.modseq)
 
 
 async def _subscribe(account: Account, path: Path, subscribed: bool) -> None:
@@ -261,3 +304,4 @@ async def _subscribe(account: Account, path: Path, subscribed: bool) -> None:
     await account.databases.write(account.name, changes)
     account.subscribed = account.subscribed | {path} if subscribed else account.subscribed - {path}
     account.changed()
+    account.notify(TREE, account.modseq)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from bisect import bisect_right
 from contextlib import suppress
@@ -19,8 +18,6 @@ SMALL = 64 * 1024
 
 #: What is read at once of a larger one.
 CHUNK = 256 * 1024
-
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 def open_message(path: str) -> int:
@@ -40,6 +37,13 @@ def open_message(path: str) -> int:
         os.close(descriptor)
         raise FileNotFoundError(path)
     return descriptor
+
+
+def with_crlf(octets: bytes) -> bytes:
+    """Return octets with every bare LF turned to CRLF."""
+    if b"\r\n" in octets:  # by two replacements, which are several times as fast as a pattern
+        octets = octets.replace(b"\r\n", b"\n")
+    return octets.replace(b"\n", b"\r\n")
 
 
 class Octets:
@@ -68,7 +72,7 @@ class Octets:
     def _chunk(self, start: int) -> bytes:
         """Return one chunk converted; the octet before it says whether its first LF is bare."""
         before = os.pread(self._descriptor, 1, start - 1) if start else b""
-        converted = _BARE_LF.sub(b"\r\n", before + os.pread(self._descriptor, CHUNK, start))
+        converted = with_crlf(before + os.pread(self._descriptor, CHUNK, start))
         # A bare LF as the octet before has become two.
         return converted[len(before) + (before == b"\n") :]
 

@@ -15,7 +15,8 @@ from mailfw.mail.mailbox import Flags, Item
 from mailfw.stores.index.ledger import Known, Numbered, Outdated, Survey
 from mailfw.stores.maildir import listing
 from mailfw.stores.maildir.admission import Admission, Arrival
-from mailfw.stores.maildir.content import Octets, open_message
+from mailfw.stores.maildir.at_hand import read_at_hand
+from mailfw.stores.maildir.content import Octets, open_message, with_crlf
 from mailfw.stores.maildir.keywords import Keywords
 from mailfw.stores.maildir.listing import Names
 from mailfw.stores.maildir.names import (
@@ -143,6 +144,18 @@ class MaildirFolder:
     def open(self, base: str) -> Octets:
         """Open a message.  Raises `KeyError` if it is gone."""
         return self.reach(base, self.open_file)
+
+    def at_hand(self, base: str) -> bytes | None:
+        """Return a small message that is in memory; None says nothing.  This alone does not block."""
+        name = self.name_of(base)
+        return self.file_at_hand(name) if name is not None else None
+
+    def file_at_hand(self, name: str) -> bytes | None:
+        """Return a small file that is in memory, by its name with ``cur/`` or ``new/``."""
+        octets = read_at_hand(self.path(name))
+        if octets is None or claimed_sizes(base_of(name)) == (len(octets), len(octets)):
+            return octets
+        return with_crlf(octets)
 
     def open_file(self, name: str) -> Octets:
         """Open a file by its name with ``cur/`` or ``new/``.  Raises `FileNotFoundError`."""

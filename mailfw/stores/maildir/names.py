@@ -67,6 +67,17 @@ def mark_of(base: str) -> str | None:
     return found[1] if found else None
 
 
+def saved_at(base: str, now: int) -> int:
+    """
+    Return the second in which a name was made, by https://cr.yp.to/proto/maildir.html when the message was delivered.
+
+    Names of programs that do otherwise, or whose clock was ahead, count as made `now`.
+    """
+    seconds, dot, _ = base.partition(".")
+    made = int(seconds) if dot and seconds.isascii() and seconds.isdigit() and len(seconds) <= 10 else 0
+    return made if 0 < made <= now else now
+
+
 def email_id_of(guid: str) -> str:
     """Return the email id for a GUID: a copy we made has its original's email id for a GUID already."""
     if _EMAIL_ID.fullmatch(guid):

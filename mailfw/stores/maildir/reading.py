@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path as FilePath
 
 from zope.interface import implementer
@@ -12,7 +13,7 @@ from zope.interface import implementer
 from mailfw.disk import Disk
 from mailfw.interfaces import IContent
 from mailfw.mail.failure import NameRefused
-from mailfw.mail.mailbox import INBOX, Flags
+from mailfw.mail.mailbox import INBOX, Flags, Path
 from mailfw.optional import IUniqueIds
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.kept import KeptContent
@@ -54,6 +55,14 @@ class _Folder:
                 found[place] = self._find(base, [self._names[base]] if base in self._names else [])
         return found
 
+    def at_hand(self, base: str, flags: Flags) -> bytes | None:
+        """Return a message that is in memory under a name that it is likely to have.  This does not block."""
+        for name in self._likely(base, flags):
+            octets = self._folder.file_at_hand(name)
+            if octets is not None:
+                return octets
+        return None
+
     def _likely(self, base: str, flags: Flags) -> Iterator[str]:
         letters = self._folder.keywords.letters(flags)
         if not letters:
@@ -89,6 +98,13 @@ class MaildirBodies:
         self._disk = disk or Disk()
         self._guard = threading.Lock()
         self._folders: OrderedDict[str, _Folder] = OrderedDict()
+        self._directory = lru_cache(FOLDERS)(self._find_directory)
+
+    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return a message that is in memory, of a folder that others were opened in."""
+        folder = self._folders.get(self._directory(account, box.path))
+        octets = folder.at_hand(*wanted) if folder is not None else None
+        return KeptContent(octets) if octets is not None else None
 
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]
@@ -101,11 +117,11 @@ class MaildirBodies:
         return KeptContent(octets) if isinstance(octets, bytes) else FileContent(self._threads, octets)
 
     def _open_all(self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[Octets | bytes | None]:
-        return self._folder(self._directory(account, box)).open_all(wanted)
+        return self._folder(self._directory(account, box.path)).open_all(wanted)
 
-    def _directory(self, account: str, box: Mailbox) -> str:
+    def _find_directory(self, account: str, path: Path) -> str:
         root = str(account_directory(self._root, account))
-        return root if box.path == INBOX else f"{root}/{layout.directory_of(box.path)}"
+        return root if path == INBOX else f"{root}/{layout.directory_of(path)}"
 
     def _folder(self, directory: str) -> _Folder:
         with self._guard:

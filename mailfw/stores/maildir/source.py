@@ -37,7 +37,7 @@ from zope.interface import implementer
 
 from mailfw.disk import Disk, full_is_no_space
 from mailfw.interfaces import IContent, IMessageSource
-from mailfw.mail.content import BlockingRead, blocking_reader, read_whole, read_whole_now
+from mailfw.mail.content import blocking_reader, read_whole
 from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox, StoreRefusal
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.retained import Retained
@@ -62,13 +62,14 @@ from mailfw.stores.kept import KeptContent
 from mailfw.stores.maildir.content import CHUNK, FileContent, Octets, read_if_small
 from mailfw.stores.maildir.depositor import Depositor, draft_of
 from mailfw.stores.maildir.folder import MaildirFolder
-from mailfw.stores.maildir.names import NameMaker, email_id_of
+from mailfw.stores.maildir.names import NameMaker, email_id_of, saved_at
 from mailfw.stores.maildir.numbering import renumber
 from mailfw.stores.maildir.retention import forget_all
 from mailfw.stores.maildir.root import MaildirRoot
 from mailfw.stores.maildir.signature import is_stale_at
 from mailfw.stores.maildir.staging import Draft
 from mailfw.stores.maildir.transfer import name_of_copy, transfer
+from mailfw.stores.maildir.tree_mark import mark_of
 from mailfw.stores.maildir.undoing import undo
 from mailfw.stores.maildir.unique_ids import read_unique_ids
 from mailfw.stores.places import account_directory
@@ -126,7 +127,7 @@ class MaildirSource:
     def _remembered(self, account: str) -> MaildirRoot:
         maildir = self._accounts.get(account)
         if maildir is None:
-            maildir = MaildirRoot(self._disk, str(account_directory(self._root, account)), self._retains)
+            maildir = MaildirRoot(self._disk, self._directory(account), self._retains)
             self._accounts[account] = maildir
             if len(self._accounts) > REMEMBERED:
                 self._accounts.popitem(last=False)
@@ -161,6 +162,13 @@ class MaildirSource:
     async def subscribe(self, account: str, path: Path, subscribed: bool) -> None:
         """Note a subscription."""
         await self._run(self._account(account).subscribe, path, subscribed)
+
+    async def trees(self, accounts: Sequence[tuple[str, object]]) -> Sequence[object]:
+        """Return a mark of each account's folders and subscriptions."""
+        return await self._run(lambda: [mark_of(self._directory(account), mark) for account, mark in accounts])
+
+    def _directory(self, account: str) -> str:
+        return str(account_directory(self._root, account))
 
     # ------------------------------------------------------------ looking
 
@@ -205,6 +213,13 @@ class MaildirSource:
         except StoreRefusal:
             return ()
         return (f"{directory}/new", f"{directory}/cur")
+
+    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
+        """Return a message that is in memory."""
+        maildir = self._accounts.get(account)
+        found = maildir.known(folder) if maildir is not None else None
+        octets = found.at_hand(key) if found is not None else None
+        return KeptContent(octets) if octets is not None else None
 
     async def open(self, account: str, folder: str, key: str) -> IContent:
         """Open a message; a small one is read at once."""
@@ -260,7 +275,7 @@ class MaildirSource:
         """Write a message in one visit to a thread if that is enough."""
         read_now = blocking_reader(content)
         if read_now is not None:
-            return await self._run(_write_all, draft, read_now, content.size, received)
+            return await self._run(draft.write_all, read_now, content.size, received)
         for offset in range(0, max(1, content.size), CHUNK):
             await self._run(draft.write, await read_whole(content, offset, min(CHUNK, content.size - offset)))
         return await self._run(draft.finish, received)
@@ -375,6 +390,10 @@ class MaildirSource:
         found = self._account(account).known(folder)
         return found.cursor(cursor) if found else cursor
 
+    def saved(self, key: str, now: int) -> int:
+        """Return the time that a name begins with, since each message gets a new name in the folder it comes into."""
+        return saved_at(key, now)
+
     def keeps(self, account: str, folder: str, flag: str) -> bool:
         """Whether a file's name can say this flag."""
         found = self._account(account).known(folder)
@@ -411,12 +430,6 @@ def _existing(maildir: MaildirRoot) -> MaildirRoot:
     if not maildir.exists():
         raise NoSuchAccount("no such account")
     return maildir
-
-
-def _write_all(draft: Draft, read_now: BlockingRead, size: int, received: int) -> Summary | None:
-    for offset in range(0, max(1, size), CHUNK):
-        draft.write(read_whole_now(read_now, offset, min(CHUNK, size - offset)))
-    return draft.finish(received)
 
 
 def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mailfw.disk import Disk, full_is_no_space, is_full
+from mailfw.mail.content import BlockingRead, read_whole_now
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.summary import Summariser, Summary
+from mailfw.stores.maildir.content import CHUNK
 from mailfw.stores.maildir.names import with_sizes
 
 #: What ext4 can keep, 34 bits; the index keeps every date.
@@ -37,6 +39,12 @@ class Draft:
             self._size += len(octets)
             if self._summariser is not None:
                 self._summariser.feed(octets)
+
+    def write_all(self, read_now: BlockingRead, size: int, received: int) -> Summary | None:
+        """Write what there is to be read, and finish."""
+        for offset in range(0, max(1, size), CHUNK):
+            self.write(read_whole_now(read_now, offset, min(CHUNK, size - offset)))
+        return self.finish(received)
 
     def finish(self, received: int) -> Summary | None:
         """Date the file, wait until it is on stable storage, and return the summary if one was to be made."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from twisted.logger import Logger
 
 from mailfw.mail.conversation import join, lonely_thread, split, thread_id
-from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox
+from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox, RoleTaken
 from mailfw.mail.mailbox import (
     FIRST_MAILBOXES,
     INBOX,
@@ -21,8 +21,10 @@ from mailfw.mail.mailbox import (
     Path,
     RenameMailbox,
     Role,
+    SetRole,
     Subscribe,
 )
+from mailfw.mail.quota import QuotaLimits
 from mailfw.stores.memory.mailbox import Letter, Mailbox, Message
 from mailfw.stores.memory.retention import Retention
 
@@ -49,6 +51,7 @@ class Account:
         self.octets = self.messages = 0
         self.retention = Retention()
         self._threads: dict[bytes, bytes] = {}
+        self.annotations: dict[tuple[str, str], bytes] = {}
         self._retains = retains
         for path, role in ((INBOX, None), *FIRST_MAILBOXES):
             self._create(path, role)
@@ -102,6 +105,10 @@ class Account:
             self.octets -= len(message.letter.octets)
         self.messages -= len(messages)
 
+    def check_room(self, limits: QuotaLimits, letters: Sequence[Letter]) -> None:
+        """Raise `OverQuota` where letters do not fit into the account."""
+        limits.room(self.octets, self.messages).check(sum(len(letter.octets) for letter in letters), len(letters))
+
     def retain(self, mailbox: Mailbox, messages: Iterable[Message]) -> None:
         """Keep messages that are removed for whoever wants them back, if that is wanted."""
         if self._retains:
@@ -121,17 +128,40 @@ class Account:
             case Subscribe(path, wanted):
                 # RFC 3501 section 6.3.6: the name need not exist, and section 6.3.9: it stays when the mailbox goes.
                 (self.subscribed.add if wanted else self.subscribed.discard)(path)
+            case SetRole(path, role):
+                self.notify(self._set_role(path, role))
 
     def _create(self, path: Path, role: Role | None) -> Mailbox:
         check_path(path)
         if path in self._paths:
             raise MailboxExists("There is a mailbox of this name already.")
+        self._check_role(role)
         mailbox = Mailbox(path, role, self._make_validity(), self.next_modseq())
         above = [place for place in self._paths if path[: len(place)] == place]
         if above:
             mailbox.access = dict(self._paths[max(above, key=len)].access)
         self._paths[path] = self.mailboxes[mailbox.id] = mailbox
         return mailbox
+
+    def _check_role(self, role: Role | None) -> None:
+        if role is not None and any(mailbox.role is role for mailbox in self.mailboxes.values()):
+            raise RoleTaken("Another mailbox is used for this.")
+
+    def _set_role(self, path: Path, role: Role | None) -> list[Mailbox]:
+        if path == INBOX:
+            raise NameRefused("The inbox is used for what arrives, and nothing else.")
+        if path not in self._paths:
+            raise NoSuchMailbox("There is no such mailbox.")
+        mailbox = self._paths[path]
+        if mailbox.role is role:
+            return []
+        self._check_role(role)
+        mailbox.role, mailbox.modseq = role, self.next_modseq()
+        return [mailbox]
+
+    def all_annotations(self) -> list[dict[tuple[str, str], bytes]]:
+        """Return those of the account itself and of each mailbox."""
+        return [self.annotations, *(mailbox.annotations for mailbox in self.mailboxes.values())]
 
     def _rename(self, path: Path, to: Path) -> list[Mailbox]:
         check_path(to)

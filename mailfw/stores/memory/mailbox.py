@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from mailfw.mail.mailbox import DELETED, SEEN, Flags, MailboxInfo, Path, Role, Row, Snapshot, Want
+from mailfw.mail.failure import NumberRefused
+from mailfw.mail.mailbox import (
+    DELETED,
+    SEEN,
+    UID_LIMIT,
+    FlagChange,
+    Flags,
+    MailboxInfo,
+    Path,
+    Role,
+    Row,
+    Snapshot,
+    Want,
+)
 from mailfw.mail.personal import Mark, merged
 from mailfw.mail.rights import Rights, rights_of
 from mailfw.mail.summary import Summary
@@ -38,6 +52,7 @@ class Message:
     flags: Flags
     letter: Letter
     token: str | None = None
+    saved: int = 0
 
     def row(self, want: Want) -> Row:
         """Return what is known of it: the parts of the summary in `want`, and None for the others."""
@@ -59,6 +74,7 @@ class Message:
             summary.sort if Want.SORT in want else None,
             letter.thread_id if Want.THREAD in want else None,
             summary.ids if Want.THREAD in want else None,
+            self.saved if Want.SAVED in want else None,
         )
 
 
@@ -152,6 +168,9 @@ class Mailbox:
         #: Who else may do what, and what those have seen.
         self.access: dict[str, Rights] = {}
         self.readers: dict[str, Reader] = {}
+        #: Values by whose they are and name, and when they last changed.
+        self.annotations: dict[tuple[str, str], bytes] = {}
+        self.annotated = 0
 
     def find(self, uids: Iterable[int]) -> list[Message]:
         """Return those of the messages that are here, in the order asked for."""
@@ -162,7 +181,7 @@ class Mailbox:
         self, letter: Letter, flags: Flags, modseq: int, token: str | None = None, uid: int | None = None
     ) -> Message:
         """Put a letter at the end, with the next UID or a higher one."""
-        message = Message(self.uid_next if uid is None else uid, modseq, flags, letter, token)
+        message = Message(self.uid_next if uid is None else uid, modseq, flags, letter, token, int(time.time()))
         self.uid_next = message.uid + 1
         self.messages[message.uid] = message
         if token is not None:
@@ -219,6 +238,7 @@ class Mailbox:
             len(self._deleted),
             self.size,
             subscribed,
+            annotated=self.annotated,
         )
 
     def snapshot(self, info: MailboxInfo, since: int) -> Snapshot:
@@ -282,3 +302,22 @@ class Mailbox:
     def _note(self, uid: int, modseq: int) -> None:
         self.modseq = modseq
         self._log.note(uid, modseq)
+
+
+def check_uids(uids: Sequence[int], following: int) -> None:
+    """Refuse UIDs that do not ascend from the one that comes next."""
+    for uid in uids:
+        if not following <= uid < UID_LIMIT:
+            raise NumberRefused("A UID has been passed already.")
+        following = uid + 1
+
+
+def combine(old: Flags, change: FlagChange, flags: Flags) -> Flags:
+    """Return the flags a message has after the change."""
+    match change:
+        case FlagChange.REPLACE:
+            return flags
+        case FlagChange.ADD:
+            return old | flags
+        case FlagChange.REMOVE:
+            return old - flags

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from zope.interface import alsoProvides, implementer
 
 from mailfw.interfaces import IContent, IMailStore, IQuotas
-from mailfw.mail.failure import NoSuchAccount, NumberRefused
+from mailfw.mail.failure import NoSuchAccount, NoSuchMessage, NumberRefused
 from mailfw.mail.mailbox import (
     DELETED,
+    TREE,
     UID_LIMIT,
     Altered,
     Appended,
@@ -24,6 +25,7 @@ from mailfw.mail.mailbox import (
     MailboxInfo,
     NewMessage,
     Path,
+    Replaced,
     Row,
     Snapshot,
     Want,
@@ -33,15 +35,22 @@ from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits
 from mailfw.mail.retained import Retained
 from mailfw.mail.rights import EVERYBODY, NO_RIGHTS, AccessList, Rights, changed, entries_of, identifiers_of, rights_of
 from mailfw.mail.sought import Condition, SearchAnswer
-from mailfw.mail.summary import Summariser
-from mailfw.optional import SHARES, INumberedMail, IRetainedMail, ISearchedMail, ISharedMail
+from mailfw.optional import (
+    SHARES,
+    INumberedMail,
+    IReplacingMail,
+    IRetainedMail,
+    ISearchedMail,
+    ISettableQuota,
+    ISettableQuotas,
+    ISharedMail,
+)
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory.account import Account
-from mailfw.stores.memory.mailbox import Letter, Mailbox
-from mailfw.stores.memory.search import search, take_terms
-
-#: How much of a message is read at once.
-PIECE = 2**16
+from mailfw.stores.memory.annotations import AnnotatedMail
+from mailfw.stores.memory.mailbox import Letter, Mailbox, check_uids, combine
+from mailfw.stores.memory.reading import read_letter
+from mailfw.stores.memory.search import search
 
 #: How many rows are handed out at once.
 BATCH = 500
@@ -50,7 +59,7 @@ BATCH = 500
 FORGOTTEN = 1000
 
 
-@implementer(IMailStore, INumberedMail, IRetainedMail, ISharedMail)
+@implementer(IMailStore, INumberedMail, IReplacingMail, IRetainedMail, ISharedMail)
 class MemoryStore:
     """
     Keeps mail until the process ends.
@@ -65,6 +74,9 @@ class MemoryStore:
         self._makes_terms = search
         if search:
             alsoProvides(self, ISearchedMail)
+        if ISettableQuotas.providedBy(quotas):
+            alsoProvides(self, ISettableQuota)
+        AnnotatedMail(self._account).lend(self)
         self._accounts: dict[str, Account] = {}
         self._letters = itertools.count(1)
         self._last_validity = 0
@@ -101,9 +113,16 @@ class MemoryStore:
         owner = self._account(account)
         return Quota(owner.octets, owner.messages, limits.octets, limits.messages)
 
+    async def set_quota(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account other limits."""
+        self._account(account)
+        await ISettableQuotas(self._quotas).change_limits(account, limits)
+
     async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
         """Change the tree."""
-        self._account(account).edit(edit)
+        owner = self._account(account)
+        owner.edit(edit)
+        owner.tell(TREE)
 
     async def mailbox(self, account: str, mailbox: str) -> MailboxInfo:
         """Return one mailbox as it is now."""
@@ -155,7 +174,7 @@ class MemoryStore:
         limits = await self._limits(account)
         owner, box = self._find(account, mailbox)  # it may have been deleted while we read
         is_new = [new.token not in box.tokens for new in messages]
-        _check_room(owner, limits, [letter for letter, new in zip(letters, is_new, strict=True) if new])
+        owner.check_room(limits, [letter for letter, new in zip(letters, is_new, strict=True) if new])
         wishes = list(uids) if uids is not None else [None] * len(messages)
         if uids is not None:
             check_uids([uid for uid, new in zip(uids, is_new, strict=True) if new], box.uid_next)
@@ -170,6 +189,23 @@ class MemoryStore:
             owner.modseq = modseq
             owner.notify([box])
         return appended
+
+    async def replace(self, account: str, mailbox: str, uid: int, to: str, message: NewMessage) -> Replaced:
+        """Add a message in place of another."""
+        letter = await self._read(message)
+        limits = await self._limits(account)
+        owner, box = self._find(account, mailbox)
+        target, old = owner.mailbox(to), box.find([uid])
+        if not old:
+            raise NoSuchMessage("The message is not there any more.")
+        before = old[0].letter.octets
+        limits.room(owner.octets - len(before), owner.messages - 1).check(len(letter.octets), 1)
+        modseq = owner.next_modseq()
+        kept = owner.add(target, owner.threaded(letter), message.flags, modseq)
+        owner.remove(box, old, modseq)
+        owner.retain(box, old)
+        owner.notify({target.id: target, box.id: box}.values())
+        return Replaced(Appended(kept.uid, modseq, kept.letter.email_id, kept.letter.thread_id), box.modseq)
 
     async def renumber(self, account: str, mailbox: str, uid_validity: int | None, uid_next: int) -> None:
         """Give a mailbox another UIDVALIDITY, and raise its next UID."""
@@ -214,7 +250,7 @@ class MemoryStore:
         found = box.find(uids)
         if not found:
             return Copied(target.uid_validity, (), target.modseq)
-        _check_room(owner, limits, [message.letter for message in found])
+        owner.check_room(limits, [message.letter for message in found])
         modseq = owner.next_modseq()
         pairs = tuple((old.uid, owner.add(target, old.letter, old.flags, modseq).uid) for old in found)
         box.copy_marks(pairs, target, modseq)
@@ -265,8 +301,9 @@ class MemoryStore:
         limits = await self._limits(account)
         owner = self._account(account)
         back = {id_: kept for id_, kept in owner.retention.kept.items() if id_ in ids}
-        _check_room(owner, limits, [kept.letter for kept in back.values()])
-        for path in {kept.path for kept in back.values()} - {box.path for box in owner.mailboxes.values()}:
+        owner.check_room(limits, [kept.letter for kept in back.values()])
+        missing = {kept.path for kept in back.values()} - {box.path for box in owner.mailboxes.values()}
+        for path in missing:
             owner.edit(CreateMailbox(path))
         modseq = owner.next_modseq()
         changed: dict[str, Mailbox] = {}
@@ -277,6 +314,8 @@ class MemoryStore:
             changed[box.id] = box
             del owner.retention.kept[id_]
         owner.notify(changed.values())
+        if missing:
+            owner.tell(TREE)
         return len(back)
 
     async def forget_retained(self, before: float) -> bool:
@@ -374,6 +413,8 @@ class MemoryStore:
         """Forget all that is kept of a user."""
         for box in list(self._account(account).mailboxes.values()):
             box.readers.pop(user, None)
+            for key in [key for key in box.annotations if key[0] == user]:
+                del box.annotations[key]
             for identifier in entries_of(user):
                 await self.grant(account, box.id, identifier, frozenset())
 
@@ -401,41 +442,4 @@ class MemoryStore:
         return self._last_validity
 
     async def _read(self, new: NewMessage) -> Letter:
-        content = IContent(new.content)
-        octets, summariser = bytearray(), Summariser()
-        while piece := await content.read(len(octets), PIECE):
-            octets += piece
-            if new.summary is None:
-                summariser.feed(piece)
-        summary = new.summary or summariser.finish()
-        return Letter(
-            f"m{next(self._letters)}",
-            bytes(octets),
-            summary,
-            int(time.time()) if new.received is None else new.received,
-            take_terms(bytes(octets), summary) if self._makes_terms else None,
-        )
-
-
-def _check_room(owner: Account, limits: QuotaLimits, letters: Sequence[Letter]) -> None:
-    """Raise `OverQuota` where letters do not fit into an account."""
-    limits.room(owner.octets, owner.messages).check(sum(len(letter.octets) for letter in letters), len(letters))
-
-
-def check_uids(uids: Sequence[int], following: int) -> None:
-    """Refuse UIDs that do not ascend from the one that comes next."""
-    for uid in uids:
-        if not following <= uid < UID_LIMIT:
-            raise NumberRefused("A UID has been passed already.")
-        following = uid + 1
-
-
-def combine(old: Flags, change: FlagChange, flags: Flags) -> Flags:
-    """Return the flags a message has after the change."""
-    match change:
-        case FlagChange.REPLACE:
-            return flags
-        case FlagChange.ADD:
-            return old | flags
-        case FlagChange.REMOVE:
-            return old - flags
+        return await read_letter(new, f"m{next(self._letters)}", self._makes_terms)

@@ -77,6 +77,10 @@ class SqliteBodies:
         self._opener = Opener(shards, threads, disk)
         self._disk = disk
 
+    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
+        """Return None: SQLite does not tell what it would have to read."""
+        return None
+
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]
     ) -> Sequence[IContent | None]:

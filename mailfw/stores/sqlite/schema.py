@@ -19,12 +19,12 @@ from mailfw.mail.retained import Retained
 from mailfw.stores.index.conversations import whole_range
 from mailfw.stores.index.database import Keeping
 from mailfw.stores.index.mailbox import flags_of
-from mailfw.stores.index.queries import SELECT_MAILBOX, AccountState, add_access, mailbox_of
+from mailfw.stores.index.queries import SELECT_MAILBOX, AccountState, add_access, add_annotated, mailbox_of
 from mailfw.stores.index.schema import MAIL, SET_ACCOUNT, SET_PREPARED, SET_VALIDITY, SUBSCRIBE, UNSUBSCRIBE
 from mailfw.stores.index.transaction import Returning
 
 #: To be raised with whatever changes the tables: files of another version are refused.
-VERSION = 2
+VERSION = 4
 
 #: Bits of a row that count the mailboxes an account ever had, and the messages; its number is above them.
 MAILBOXES, EMAILS = 20, 36
@@ -94,8 +94,8 @@ INSERT INTO retained (account, expunged, path, flags, size, received, email_id, 
 RETAIN_MESSAGES = f"{_RETAIN} AND uid = ?"
 RETAIN_MAILBOX = _RETAIN
 GIVE_BACK = """
-INSERT INTO message (mailbox, uid, modseq, flags, key, size, received, email_id, email)
-    SELECT ?1, ?2, ?3, ?4, email, size, received, email_id, email FROM retained WHERE row = ?5"""
+INSERT INTO message (mailbox, uid, modseq, flags, key, size, received, email_id, email, saved)
+    SELECT ?1, ?2, ?3, ?4, email, size, received, email_id, email, ?6 FROM retained WHERE row = ?5"""
 FORGET_RETAINED = "DELETE FROM retained WHERE row = ?"
 FORGET_OLD = """
 DELETE FROM retained WHERE row IN (SELECT row FROM retained WHERE expunged < ? ORDER BY expunged LIMIT ?)"""
@@ -140,6 +140,7 @@ def clear_some(connection: sqlite3.Connection, number: int, limit: int) -> None:
         (_CLEAR.format(table="expunged", key="mailbox, modseq, uid"), mailboxes),
         (_CLEAR.format(table="seen", key="mailbox, uid, user"), mailboxes),
         (_CLEAR.format(table="access", key="mailbox, identifier"), mailboxes),
+        (_CLEAR.format(table="annotation", key="mailbox, user, name"), mailboxes),
         ("DELETE FROM email WHERE row IN (SELECT row FROM email WHERE row BETWEEN ? AND ? LIMIT ?)", emails),
         ("DELETE FROM thread WHERE key IN (SELECT key FROM thread WHERE key BETWEEN ? AND ? LIMIT ?)", threads),
     ):
@@ -186,10 +187,13 @@ def load_account(connection: sqlite3.Connection, number: int) -> AccountState:
     mailboxes = [mailbox_of(row) for row in found.fetchall()]
     lists = "SELECT mailbox, identifier, rights FROM access WHERE mailbox BETWEEN ? AND ?"
     add_access(mailboxes, connection.execute(lists, _range(number, MAILBOXES)).fetchall())
+    last_changes = "SELECT mailbox, max(modseq) FROM annotation WHERE mailbox BETWEEN ? AND ? GROUP BY mailbox"
+    add_annotated(mailboxes, connection.execute(last_changes, _range(number, MAILBOXES)).fetchall())
     paths = connection.execute("SELECT path FROM subscription WHERE account = ?", (number,)).fetchall()
     subscribed = frozenset(tuple(json.loads(path)) for (path,) in paths)
     following = max(first, last, highest or 0) + 1
-    return AccountState(modseq, bool(prepared), validity, following, mailboxes, subscribed, number, emails)
+    own, _ = _range(number, MAILBOXES)
+    return AccountState(modseq, bool(prepared), validity, following, mailboxes, subscribed, number, emails, own)
 
 
 def last_mailbox(connection: sqlite3.Connection, number: int) -> int:
@@ -233,11 +237,14 @@ def find_retained(connection: sqlite3.Connection, number: int) -> list[Retained]
 def find_returning(connection: sqlite3.Connection, number: int, rows: Sequence[int]) -> list[Returning]:
     """Return those of these messages of an account that are kept still, in the order in which they were expunged."""
     found = connection.execute(
-        "SELECT row, flags, email, size FROM retained "
+        "SELECT row, flags, email, size, received FROM retained "
         "WHERE account = ? AND row IN (SELECT value FROM json_each(?)) ORDER BY row",
         (number, json.dumps(list(rows))),
     ).fetchall()
-    return [Returning(row, flags_of(flags), str(email), size, email) for row, flags, email, size in found]
+    return [
+        Returning(row, flags_of(flags), str(email), size, received, email)
+        for row, flags, email, size, received in found
+    ]
 
 
 def find_removed(connection: sqlite3.Connection) -> list[int]:

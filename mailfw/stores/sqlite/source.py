@@ -100,6 +100,10 @@ class SqliteSource:
     async def subscribe(self, account: str, path: Path, subscribed: bool) -> None:
         """Do nothing: the index keeps them."""
 
+    async def trees(self, accounts: Sequence[tuple[str, object]]) -> Sequence[object]:
+        """Return nothing: no other program changes any."""
+        return [None] * len(accounts)
+
     # ------------------------------------------------------------ looking
 
     async def survey(self, account: str, folder: str, known: Known, cursor: str | None) -> Survey:
@@ -122,6 +126,10 @@ class SqliteSource:
         """Return the cursor unchanged."""
         return cursor
 
+    def saved(self, key: str, now: int) -> int:
+        """Return the time of the commit."""
+        return now
+
     def keeps(self, account: str, folder: str, flag: str) -> bool:
         """Return True: every commit is synced, and any flag a row's."""
         return True
@@ -137,6 +145,10 @@ class SqliteSource:
         if content is None:
             raise KeyError(key)
         return content
+
+    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
+        """Return None: SQLite does not tell what it would have to read."""
+        return None
 
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages in one visit to a thread."""

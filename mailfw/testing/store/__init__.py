@@ -15,7 +15,8 @@ one is missing:
 - `RestartCases` where it can be opened again over the same data: by a `spec` whose factory has a parameter ``site``, or
   by ``async def reopen_store(self, store)``; `CrashCases` where it is a `spec` that says so;
 - `QuotaCases` where its factory takes ``quotas``, or there is ``make_bounded_store(self, quotas, retention)``;
-- `NumberCases` for `INumberedMail`, `SharingCases` and `SharedHistoryCases` for `ISharedMail`, `SearchCases` for
+- `NumberCases` for `INumberedMail`, `AnnotationCases` for `IAnnotatedMail`, `ReplacingCases` for `IReplacingMail`,
+  `SharingCases` and `SharedHistoryCases` for `ISharedMail`, `SearchCases` for
   `ISearchedMail`, `RetentionCases` for `IRetainedMail`, and in place of the last two `FoundAgainCases` for both.
 
 `FullContract` is all of them together: it skips the cases of what the store does not offer.
@@ -24,6 +25,7 @@ one is missing:
 from __future__ import annotations
 
 from mailfw.testing.store.accounts import AccountCases
+from mailfw.testing.store.annotations import AnnotationCases
 from mailfw.testing.store.bounds import QuotaCases, RetentionCases
 from mailfw.testing.store.changes import ChangeCases
 from mailfw.testing.store.conversations import ConversationCases
@@ -34,6 +36,7 @@ from mailfw.testing.store.mailboxes import MailboxCases
 from mailfw.testing.store.messages import MessageCases
 from mailfw.testing.store.numbers import NumberCases
 from mailfw.testing.store.offers import OfferCases
+from mailfw.testing.store.replacing import ReplacingCases
 from mailfw.testing.store.restarts import RestartCases
 from mailfw.testing.store.scaling import ScalingCases
 from mailfw.testing.store.searching import FoundAgainCases, SearchCases
@@ -43,11 +46,13 @@ from mailfw.testing.store.sharing import SharingCases
 from mailfw.testing.store.watching import ConcurrencyCases, WatchCases
 
 __all__ = [
+    "AnnotationCases",
     "CrashCases",
     "FoundAgainCases",
     "FullContract",
     "NumberCases",
     "QuotaCases",
+    "ReplacingCases",
     "RestartCases",
     "RetentionCases",
     "SearchCases",
@@ -81,6 +86,8 @@ class FullContract(
     FoundAgainCases,
     RetentionCases,
     NumberCases,
+    AnnotationCases,
+    ReplacingCases,
     SearchCases,
     SharingCases,
     SharedHistoryCases,

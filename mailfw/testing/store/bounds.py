@@ -26,16 +26,16 @@ from mailfw.mail.mailbox import (
 )
 from mailfw.mail.quota import NO_LIMITS, Quota, QuotaLimits
 from mailfw.mail.retained import Retained
-from mailfw.optional import IRetainedMail
+from mailfw.optional import IReplacingMail, IRetainedMail, ISettableQuota, ISettableQuotas
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture, read_all
 
 WORK: Path = ("Work",)
 
 
-@implementer(IQuotas)
+@implementer(IQuotas, ISettableQuotas)
 class FixedQuotas:
-    """The same limits for everybody but those with others."""
+    """The same limits for everybody but those with others, until they are changed."""
 
     def __init__(self, octets: int = 0, messages: int = 0, **others: QuotaLimits) -> None:
         self.everybody = QuotaLimits(octets, messages)
@@ -44,6 +44,10 @@ class FixedQuotas:
     async def limits(self, account: str) -> QuotaLimits:
         """Return an account's limits, by its local part."""
         return self.others.get(account.partition("@")[0], self.everybody)
+
+    async def change_limits(self, account: str, limits: QuotaLimits) -> None:
+        """Give an account others."""
+        self.others[account.partition("@")[0]] = limits
 
 
 def octets_of(size: int) -> MemoryContent:
@@ -103,6 +107,32 @@ class QuotaCases(BoundedFixture):
         self.assertEqual(quota.octets, sum(info.size for info in infos))
         self.assertEqual(quota.messages, sum(info.messages for info in infos))
         return quota.octets, quota.messages
+
+    async def test_limits_that_can_be_set(self) -> None:
+        """What a session sets holds for what comes after, and for nobody else."""
+        await self.bound(messages=1)
+        if not ISettableQuota.providedBy(self.store):
+            raise self.not_offered("this store passes no limits on: it does not provide ISettableQuota")
+        await self.put_sizes(100)
+        await ISettableQuota(self.store).set_quota(ANN, QuotaLimits(350, 3))
+        self.assertEqual(await self.store.quota(ANN), Quota(100, 1, 350, 3))
+        self.assertFalse(await self.is_refused(100))
+        self.assertTrue(await self.is_refused(200))
+        await self.store.open_account(BOB)
+        self.assertEqual((await self.store.quota(BOB)).message_limit, 1)
+        await self.refuses(NoSuchAccount, ISettableQuota(self.store).set_quota("nobody@example.org", NO_LIMITS))
+
+    async def test_replacing_takes_the_room_of_the_old_one(self) -> None:
+        """A full account can replace a message by one that is no larger, and by no larger one."""
+        await self.bound(octets=300, messages=2)
+        if not IReplacingMail.providedBy(self.store):
+            raise self.not_offered("this store replaces no messages")
+        uid, _ = await self.put_sizes(200, 100)
+        store = IReplacingMail(self.store)
+        await self.refuses(OverQuota, store.replace(ANN, self.inbox, uid, self.inbox, NewMessage(octets_of(201))))
+        self.assertEqual(await self.counted(), (300, 2))
+        await store.replace(ANN, self.inbox, uid, self.inbox, NewMessage(octets_of(200)))
+        self.assertEqual(await self.counted(), (300, 2))
 
     async def test_quota_counts_whatever_happens(self) -> None:
         """Appending, copying, moving, expunging and deleting a mailbox are counted."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from mailfw.mail.failure import NoSuchMailbox
-from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN, FlagChange, NewMessage, Row
+from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN, FlagChange, NewMessage, Row, Want
 from mailfw.testing.contents import NESTED, PLAIN, SAMPLES, MemoryContent
-from mailfw.testing.store.fixture import ANN, StoreFixture
+from mailfw.testing.store.fixture import ANN, StoreFixture, pause
 from mailfw.testing.store.messages import ALL
 
 
@@ -43,6 +45,28 @@ class CopyCases(StoreFixture):
             before, after = await self.row(old, ALL), await self.row(new, ALL, self.work)
             self.assertEqual(_lasting(after), _lasting(before))
             self.assertEqual(await self.octets(new, self.work), await self.octets(old))
+
+    async def test_when_messages_came(self) -> None:
+        """When a message came into its mailbox is told to the second, anew for copies and moved ones, and stays so."""
+        began = int(time.time())
+        first, second = (await self.prepare())[:2]
+        saved = (await self.row(first, Want.SAVED)).saved
+        if saved is None:
+            raise self.not_offered("this store does not know when messages came into their mailboxes")
+        self.assertTrue(began <= saved <= time.time(), f"saved at {saved}, not after {began}")
+        self.assertIsNone((await self.row(first, ALL & ~Want.SAVED)).saved)
+        await pause(1.1 - time.time() % 1)
+        later = int(time.time())
+        [(_, copied)] = (await self.store.copy(ANN, self.inbox, [first], self.work)).uids
+        [(_, moved)] = (await self.store.copy(ANN, self.inbox, [second], self.work, move=True)).uids
+        await self.flag([first], DELETED)
+        at = {row.uid: row.saved for row in await self.rows([copied, moved], Want.SAVED | Want.ENVELOPE, self.work)}
+        self.assertTrue(all(later <= (each or 0) <= time.time() for each in at.values()), f"{at}, not after {later}")
+        if self.can_reopen:
+            await self.reopen()
+            rows = await self.rows([copied, moved], Want.SAVED, self.work)
+            self.assertEqual({row.uid: row.saved for row in rows}, at)
+        self.assertEqual((await self.row(first, Want.SAVED)).saved, saved)
 
     async def test_copies_get_new_uids(self) -> None:
         """Copies have UIDs from the next UID of the target on, in the order of the originals; these stay."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox, StoreRefusal
+from mailfw.mail.failure import MailboxExists, NameRefused, NoSuchMailbox, RoleTaken, StoreRefusal
 from mailfw.mail.mailbox import (
     INBOX,
     SEEN,
     CreateMailbox,
     DeleteMailbox,
     FlagChange,
+    MailboxEdit,
     NewMessage,
     Path,
     RenameMailbox,
     Role,
+    SetRole,
     Subscribe,
     Want,
 )
@@ -90,7 +92,7 @@ EMPTY_PATHS: tuple[Path, ...] = ((), ("",), ("", "a"), ("a", ""), ("a", "", "b")
 class MailboxCases(StoreFixture):
     """What `IMailStore` says of the tree."""
 
-    async def edit(self, edit: CreateMailbox | RenameMailbox | DeleteMailbox | Subscribe) -> None:
+    async def edit(self, edit: MailboxEdit) -> None:
         """Change Ann's tree."""
         await self.store.edit_mailbox(ANN, edit)
 
@@ -111,6 +113,29 @@ class MailboxCases(StoreFixture):
         await self.edit(DeleteMailbox(("Junk",)))
         await self.edit(CreateMailbox(("스팸",), Role.JUNK))
         self.assertIs((await self.info(("스팸",))).role, Role.JUNK)
+
+    async def test_one_mailbox_for_a_role(self) -> None:
+        """A second mailbox for the same use is refused; a role can be given up and passed on."""
+        await self.create("Work")
+        await self.refuses(RoleTaken, self.edit(CreateMailbox(("Entwürfe",), Role.DRAFTS)))
+        self.assertNotIn(("Entwürfe",), await self.infos())
+        before = await self.info(("Work",))
+        await self.refuses(RoleTaken, self.edit(SetRole(("Work",), Role.DRAFTS)))
+        self.assertEqual(await self.info(("Work",)), before)
+        await self.edit(SetRole(("Drafts",), None))
+        await self.edit(SetRole(("Work",), Role.DRAFTS))
+        self.assertIsNone((await self.info(("Drafts",))).role)
+        after = await self.info(("Work",))
+        self.assertIs(after.role, Role.DRAFTS)
+        self.assertGreater(after.modseq, before.modseq)
+        self.assertEqual(await self.store.mailbox(ANN, after.id), after)
+        await self.edit(SetRole(("Work",), Role.DRAFTS))
+        self.assertEqual(await self.info(("Work",)), after, "nothing was changed")
+        await self.refuses(NoSuchMailbox, self.edit(SetRole(("Nowhere",), None)))
+        await self.refuses(NameRefused, self.edit(SetRole(INBOX, Role.ARCHIVE)))
+        if self.can_reopen:
+            await self.reopen()
+            self.assertEqual(await self.info(("Work",)), after)
 
     async def test_existing_name_is_refused(self) -> None:
         """Making what is there raises `MailboxExists` and leaves it as it is."""

@@ -194,6 +194,7 @@ class MessageCases(StoreFixture):
         for part, name in PARTS_OF_ROW.items():
             expected = getattr(summary, name) if part in want else None
             self.assertEqual(getattr(row, name), expected, f"{name} where {want} is wanted")
+        self.assertTrue(row.saved is None or Want.SAVED in want, f"saved where {want} is wanted")
 
     async def test_rows_of_many(self) -> None:
         """A long list of messages is answered whole and in order, whatever the batches."""

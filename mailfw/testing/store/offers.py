@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from zope.interface.interface import InterfaceClass
 
-from mailfw.optional import INumberedMail, IRetainedMail, ISearchedMail, ISharedMail
+from mailfw.optional import IAnnotatedMail, INumberedMail, IReplacingMail, IRetainedMail, ISearchedMail, ISharedMail
+from mailfw.testing.store.annotations import AnnotationCases
 from mailfw.testing.store.bounds import BoundedFixture, QuotaCases, RetentionCases
 from mailfw.testing.store.crashes import CrashCases
 from mailfw.testing.store.numbers import NumberCases
+from mailfw.testing.store.replacing import ReplacingCases
 from mailfw.testing.store.restarts import RestartCases
 from mailfw.testing.store.searching import FoundAgainCases, SearchCases
 from mailfw.testing.store.shared_histories import SharedHistoryCases
@@ -16,6 +18,8 @@ from mailfw.testing.store.sharing import SharingCases
 #: The cases of what a store need not offer.
 OPTIONAL: dict[InterfaceClass, tuple[type, ...]] = {
     INumberedMail: (NumberCases,),
+    IAnnotatedMail: (AnnotationCases,),
+    IReplacingMail: (ReplacingCases,),
     ISharedMail: (SharingCases, SharedHistoryCases),
     ISearchedMail: (SearchCases,),
     IRetainedMail: (RetentionCases,),

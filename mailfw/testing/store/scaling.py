@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, NewMessage, Want
 from mailfw.mail.rights import ALL_RIGHTS
 from mailfw.mail.sought import TextHas
-from mailfw.optional import ISearchedMail, ISharedMail
+from mailfw.optional import IAnnotatedMail, IReplacingMail, ISearchedMail, ISharedMail
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.store.counting import Cost, Meter
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture, pause
@@ -97,7 +97,7 @@ class ScalingCases(StoreFixture):
         """Return what is asked of one message of a mailbox, or concerning one."""
 
         async def rows() -> None:
-            await self.rows([uid], Want.ENVELOPE, mailbox)
+            await self.rows([uid], Want.ENVELOPE | Want.SAVED, mailbox)
 
         async def flags() -> None:
             for change in (FlagChange.ADD, FlagChange.REMOVE):
@@ -119,12 +119,24 @@ class ScalingCases(StoreFixture):
         async def copy() -> None:
             await self.store.copy(ANN, mailbox, [uid], other)
 
+        async def annotate() -> None:
+            for value in (b"x", None):
+                await IAnnotatedMail(self.store).annotate(ANN, mailbox, {"/private/comment": value})
+
+        async def replace() -> None:
+            [new] = await self.append([NewMessage(MemoryContent(OCTETS))], mailbox)
+            message = NewMessage(MemoryContent(OCTETS))
+            replaced = await IReplacingMail(self.store).replace(ANN, mailbox, new.uid, mailbox, message)
+            await self.remove([replaced.appended.uid], mailbox)
+
         async def expunge() -> None:
             [new] = await self.append([NewMessage(MemoryContent(OCTETS), frozenset({DELETED}))], mailbox)
             await self.store.expunge(ANN, mailbox, [new.uid])
 
         return {
             **(self.shared_questions(mailbox, uid) if ISharedMail.providedBy(self.store) else {}),
+            **({"annotate": annotate} if IAnnotatedMail.providedBy(self.store) else {}),
+            **({"replace": replace} if IReplacingMail.providedBy(self.store) else {}),
             "rows": rows,
             "flags": flags,
             "content": content,

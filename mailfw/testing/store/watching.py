@@ -12,12 +12,15 @@ from mailfw.mail.mailbox import (
     DELETED,
     FLAGGED,
     SEEN,
+    TREE,
     CreateMailbox,
     DeleteMailbox,
     FlagChange,
     Flags,
     NewMessage,
+    RenameMailbox,
     Snapshot,
+    Subscribe,
 )
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture, pause
@@ -76,6 +79,20 @@ class WatchCases(StoreFixture):
         await self.flag(uids, DELETED)
         await self.hears(store.expunge(ANN, self.inbox, None), self.inbox)
 
+    async def test_every_change_of_the_tree_is_noticed(self) -> None:
+        """Who watches hears of mailboxes that are made, renamed and deleted, and of subscriptions."""
+        await self.listen()
+        for edit in (
+            CreateMailbox(("Work",)),
+            RenameMailbox(("Work",), ("Play",)),
+            Subscribe(("Play",)),
+            Subscribe(("Play",), subscribed=False),
+            DeleteMailbox(("Play",)),
+        ):
+            self.heard.clear()
+            await self.store.edit_mailbox(ANN, edit)
+            await self.eventually(lambda: any(where == TREE for where, _ in self.heard), f"a notice of {edit}")
+
     async def test_deleted_mailbox_is_noticed(self) -> None:
         """Who watches hears that a mailbox has gone, when it has."""
         work = await self.create("Work")
@@ -90,6 +107,8 @@ class WatchCases(StoreFixture):
         asked: list[Deferred[None]] = []
 
         async def look(mailbox: str, modseq: int) -> None:
+            if mailbox == TREE:
+                return
             seen = (await self.snap(0, mailbox)).info.modseq
             if seen < modseq:
                 early.append(f"told of {modseq}, saw {seen}")

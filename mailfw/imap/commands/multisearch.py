@@ -1,0 +1,124 @@
+"""ESEARCH: one search in several mailboxes (RFC 7377)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from mailfw.imap import grammar_results, names, responses, results
+from mailfw.imap.commands import search
+from mailfw.imap.commands.finder import Finder, TookTooLong, make_ready
+from mailfw.imap.grammar_results import Return, Source, Wanted, Where
+from mailfw.imap.keys import And, HasChanged, IsAmong
+from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.matching import leaves
+from mailfw.imap.responses import Completion
+from mailfw.imap.view import View
+from mailfw.mail.failure import NoPermission, NoSuchMailbox
+from mailfw.mail.mailbox import INBOX, MailboxInfo, Path
+from mailfw.mail.rights import READ
+from mailfw.optional import ISharingView
+
+if TYPE_CHECKING:
+    from mailfw.imap.server import Session
+
+_ALL = Wanted(frozenset({Return.ALL}))
+_HERE = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
+
+
+async def esearch(session: Session, cursor: Cursor) -> Completion:
+    """Search, and send a response for each mailbox in which something was found, or nothing counted."""
+    sources = grammar_results.sources(cursor) or (Source(Where.SELECTED),)
+    wanted = grammar_results.returns(cursor, b"MULTISEARCH") or _ALL
+    key = search.keys_of(cursor, search.reading(session))
+    if isinstance(key, Completion):
+        return key
+    _check(session, sources, wanted, key)
+    search.check_wanted(wanted, key)
+    await make_ready(session, key)
+    seconds = session.allowance.search_time
+    searching = _Searching(session, wanted, key, time.monotonic() + seconds if seconds else None)
+    infos = await _chosen(session, sources)
+    try:
+        for at, info in enumerate(infos):
+            session.progress = at, len(infos)
+            await searching.search_in(info)
+    except TookTooLong:
+        return search.TOO_LONG
+    return responses.ok("Searched")
+
+
+def _check(session: Session, sources: Iterable[Source], wanted: Wanted, key: And) -> None:
+    """RFC 7377 section 2.1: what belongs to the selected mailbox has no meaning in others."""
+    if {Return.SAVE, Return.UPDATE, Return.CONTEXT} & wanted.options:
+        raise BadSyntax("SAVE, UPDATE and CONTEXT go with SEARCH in the selected mailbox")
+    if any(isinstance(part, IsAmong) and not part.by_uid for part in leaves(key)):
+        raise BadSyntax("Message numbers are those of one mailbox only")
+    if session.view is None and any(source.where in _HERE for source in sources):
+        raise BadSyntax("No mailbox is selected")
+
+
+class _Searching:
+    """One search in one mailbox after the other."""
+
+    def __init__(self, session: Session, wanted: Wanted, key: And, until: float | None) -> None:
+        self._session = session
+        self._wanted = wanted
+        self._key = key
+        self._until = until
+        self._with_modseqs = any(isinstance(part, HasChanged) for part in leaves(key))
+
+    async def search_in(self, info: MailboxInfo) -> None:
+        """Search in a mailbox, unless it is gone by now."""
+        with suppress(NoSuchMailbox, NoPermission):
+            await self._search_in(info)
+
+    async def _search_in(self, info: MailboxInfo) -> None:
+        session = self._session
+        view = session.view
+        if view is None or view.mailbox_id != info.id:
+            snapshot = await session.store.snapshot(session.account, info.id, 0)
+            view = View(snapshot, self._with_modseqs)
+        finder = Finder(session, view, self._key, self._until)
+        result = await search.measured(finder, self._wanted, await finder.find())
+        if not result.uids:
+            return
+        items = results.items(self._wanted, result.uids, result.modseq, result.scores)
+        place = b"MAILBOX %b UIDVALIDITY %d" % (session.mailbox(info.path), view.uid_validity)
+        session.stream.write(results.esearch(session.tag, True, items, place))
+        await session.stream.drain()
+
+
+async def _chosen(session: Session, sources: Iterable[Source]) -> list[MailboxInfo]:
+    """Return the mailboxes that may be read, each once, in the order in which they are first named."""
+    infos = {info.path: info for info in await session.store.mailboxes(session.account)}
+    elsewhere: Path = ()
+    if ISharingView.providedBy(session.store):
+        elsewhere = await ISharingView(session.store).namespace(session.account)
+    found = {info.id: info for source in sources for info in _of(session, source, infos, elsewhere)}
+    return [info for info in found.values() if READ in info.rights]
+
+
+def _of(session: Session, source: Source, infos: dict[Path, MailboxInfo], elsewhere: Path) -> Iterator[MailboxInfo]:
+    if source.where is Where.INBOXES:
+        yield infos[INBOX]
+        return
+    named = {names.to_path(name) for name in source.names}
+    for path, info in infos.items():
+        match source.where:
+            case Where.SELECTED | Where.SELECTED_DELAYED:
+                chosen = session.view is not None and info.id == session.view.mailbox_id
+            case Where.PERSONAL:
+                chosen = not elsewhere or path[: len(elsewhere)] != elsewhere
+            case Where.SUBSCRIBED:
+                chosen = info.subscribed
+            case Where.SUBTREE:
+                chosen = any(path[:depth] in named for depth in range(1, len(path) + 1))
+            case Where.SUBTREE_ONE:
+                chosen = path in named or path[:-1] in named
+            case _:
+                chosen = path in named
+        if chosen:
+            yield info

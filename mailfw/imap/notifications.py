@@ -1,0 +1,259 @@
+"""What a client hears of unasked, after NOTIFY (RFC 5465): of the selected mailbox, and of all others."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mailfw.imap import names, responses, telling, tree
+from mailfw.imap.commands import fetch, metadata, status
+from mailfw.imap.grammar_fetch import Item, Section
+from mailfw.imap.grammar_mailboxes import ListRequest
+from mailfw.imap.grammar_notify import OF_MESSAGES, OF_SELECTED, Event, EventGroup, NotifySet, Where
+from mailfw.mail.annotation import Annotations
+from mailfw.mail.failure import NoSuchMailbox
+from mailfw.mail.mailbox import INBOX, TREE, MailboxInfo, Path, Role
+from mailfw.mail.rights import LOOKUP, READ
+from mailfw.optional import ACCOUNT_ANNOTATIONS, SHARES, ISharingView
+
+if TYPE_CHECKING:
+    from mailfw.imap.server import Session
+
+#: So many changed mailboxes at once are more than a client can want to hear of: RFC 5465 section 5.8.
+_OVERFLOW = 10_000
+_ITEMS = (b"MESSAGES", b"UIDNEXT", b"UIDVALIDITY", b"UNSEEN")
+
+_Infos = dict[str, MailboxInfo]
+
+
+class Notifications:
+    """
+    One session's wishes, and what its client knows already.
+
+    `hear` is called at any time; `tell` when something can be said.
+    """
+
+    def __init__(self, wishes: NotifySet) -> None:
+        self._groups = [group for group in wishes.groups if group.where not in OF_SELECTED]
+        #: What is wanted of the selected mailbox; without it all is as without NOTIFY.
+        self.selected: EventGroup | None = next((each for each in wishes.groups if each.where in OF_SELECTED), None)
+        self._events = frozenset(event for group in self._groups for event in group.events)
+        self._infos: _Infos = {}
+        self._subscribed: frozenset[Path] = frozenset()
+        self._others: Path = ()
+        self._annotations: Mapping[str, Annotations] = {}
+        self._of_account: Annotations = {}
+        self._changed: set[str] = set()
+        #: The last message of the selected mailbox that the client was told of.
+        self.last_uid = 0
+
+    async def begin(self, session: Session, with_status: bool) -> None:
+        """Look at how things are, and say so where that is asked for."""
+        store, account = session.store, session.account
+        if ISharingView.providedBy(store):
+            self._others = await ISharingView(store).namespace(account)
+        await self._look(session)
+        if Event.MAILBOX_METADATA_CHANGE in self._events and metadata.is_there(session):
+            self._annotations = await metadata.all_annotations(session)
+        if Event.SERVER_METADATA_CHANGE in self._events and metadata.is_there(session):
+            self._of_account = await self._account_annotations(session)
+        self.forget_selected(session)
+        if with_status:
+            for info in list(self._infos.values()):
+                if self._events_of(info) & OF_MESSAGES and not self._is_selected(session, info.id):
+                    await self._tell_status(session, info)
+
+    async def _look(self, session: Session) -> None:
+        infos = await session.store.mailboxes(session.account)
+        self._infos = {info.id: info for info in infos if LOOKUP in info.rights}
+        self._subscribed = await session.store.subscriptions(session.account)
+
+    def forget_selected(self, session: Session) -> None:
+        """Begin anew with the selected mailbox: its client knows what SELECT has told."""
+        view = session.view
+        self.last_uid = view.uids[-1] if view is not None and view.uids else 0
+
+    # ------------------------------------------------------------ which
+
+    def _events_of(self, info: MailboxInfo) -> frozenset[Event]:
+        """Return what is wanted of a mailbox: of groups that name it the first counts."""
+        if not {LOOKUP, READ} <= info.rights:
+            return frozenset()
+        return self._events_at(info.path, info.role)
+
+    def _events_at(self, path: Path, role: Role | None) -> frozenset[Event]:
+        for group in self._groups:
+            if self._names(group, path, role):
+                return group.events
+        return frozenset()
+
+    def _names(self, group: EventGroup, path: Path, role: Role | None) -> bool:
+        match group.where:
+            case Where.INBOXES:
+                return path == INBOX or (role is Role.JUNK and self._is_own(path))
+            case Where.PERSONAL:
+                return self._is_own(path)
+            case Where.SUBSCRIBED:
+                return path in self._subscribed
+            case Where.MAILBOXES:
+                return names.from_path(path) in group.names
+            case Where.SUBTREE:
+                name = names.from_path(path)
+                return any(name == top or name.startswith(top + names.DELIMITER) for top in group.names)
+        return False
+
+    def _is_own(self, path: Path) -> bool:
+        return not self._others or path[: len(self._others)] != self._others
+
+    def _is_selected(self, session: Session, mailbox: str) -> bool:
+        return session.view is not None and session.view.mailbox_id == mailbox
+
+    # ------------------------------------------------------------ hearing and telling
+
+    def hear(self, mailbox: str) -> bool:
+        """Note that something has changed; whether the client may want to know."""
+        if not self._groups:
+            return False
+        self._changed.add(mailbox)
+        return True
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether more has happened than can be told."""
+        return len(self._changed) > _OVERFLOW
+
+    async def tell(self, session: Session) -> None:
+        """Say what has happened in mailboxes that are not selected."""
+        changed, self._changed = self._changed, set()
+        if ACCOUNT_ANNOTATIONS in changed and Event.SERVER_METADATA_CHANGE in self._events:
+            await self._tell_account_annotations(session)
+        changed -= {ACCOUNT_ANNOTATIONS}
+        if changed & {TREE, SHARES} or not changed <= self._infos.keys():
+            before = self._infos, self._subscribed
+            await self._look(session)
+            self._tell_tree(session, *before)
+            for mailbox in changed & self._infos.keys() & before[0].keys():
+                await self._tell_change(session, before[0][mailbox], self._infos[mailbox])
+            return
+        for mailbox in changed:
+            if not await self._tell_mailbox(session, mailbox):  # it has moved or is gone: all are looked at
+                self._changed.add(TREE)
+                session.stream.wake()
+
+    async def _tell_mailbox(self, session: Session, mailbox: str) -> bool:
+        """Say what has happened in a mailbox; whether it is where it was."""
+        before = self._infos[mailbox]
+        try:
+            info = await session.store.mailbox(session.account, mailbox)
+        except NoSuchMailbox:
+            return False
+        if info.path != before.path:
+            return False
+        self._infos[mailbox] = info
+        await self._tell_change(session, before, info)
+        return True
+
+    async def _tell_change(self, session: Session, before: MailboxInfo, info: MailboxInfo) -> None:
+        if before == info or self._is_selected(session, info.id):
+            return
+        wanted = self._events_of(info)
+        if self._happened(before, info) & wanted:
+            await self._tell_status(session, info)
+        if before.annotated != info.annotated and Event.MAILBOX_METADATA_CHANGE in wanted:
+            await self._tell_annotations(session, info)
+
+    def _happened(self, before: MailboxInfo, info: MailboxInfo) -> set[Event]:
+        new = info.uid_next != before.uid_next
+        happened = {Event.MESSAGE_NEW} if new else set[Event]()
+        if info.messages < before.messages or (
+            new and info.messages - before.messages < info.uid_next - before.uid_next
+        ):
+            happened.add(Event.MESSAGE_EXPUNGE)
+        if not happened and info.modseq != before.modseq:
+            happened.add(Event.FLAG_CHANGE)
+        return happened
+
+    async def _tell_status(self, session: Session, info: MailboxInfo) -> None:
+        items = (*_ITEMS, b"HIGHESTMODSEQ") if session.tells_modseq else _ITEMS
+        session.stream.write(await status.status_line(session, info, items))
+
+    # ------------------------------------------------------------ the tree
+
+    def _tell_tree(self, session: Session, infos: _Infos, subscribed: Collection[Path]) -> None:
+        lines = self._lines(session)
+        for id_, info in infos.items():
+            now = self._infos.get(id_)
+            if now is None and self._wants(info, Event.MAILBOX_NAME):
+                session.stream.write(_list_line(session, ("\\NonExistent",), info.path))
+        for id_, info in self._infos.items():
+            before = infos.get(id_)
+            if before is not None and before.path == info.path:
+                continue
+            old = before.path if before is not None else None
+            if self._wants(info, Event.MAILBOX_NAME) or (
+                before is not None and self._wants(before, Event.MAILBOX_NAME)
+            ):
+                session.stream.write(_list_line(session, lines[info.path], info.path, old))
+        for path in self._subscribed ^ frozenset(subscribed):
+            if Event.SUBSCRIPTION_CHANGE in self._events_at(path, None):
+                session.stream.write(_list_line(session, lines.get(path, ("\\NonExistent",)), path))
+
+    def _wants(self, info: MailboxInfo, event: Event) -> bool:
+        return event in self._events_at(info.path, info.role)
+
+    def _lines(self, session: Session) -> dict[Path, tuple[str, ...]]:
+        """Return the attributes of each mailbox."""
+        infos = {info.path: info for info in self._infos.values()}
+        request = ListRequest("", ("*",), show_subscribed=True)
+        return {entry.path: entry.attributes for entry in tree.list_entries(infos, self._subscribed, request)}
+
+    # ------------------------------------------------------------ annotations
+
+    async def _tell_annotations(self, session: Session, info: MailboxInfo) -> None:
+        before = self._annotations.get(info.id, {})
+        self._annotations = await metadata.all_annotations(session)
+        _tell_entries(session, session.mailbox(info.path), before, self._annotations.get(info.id, {}))
+
+    async def _tell_account_annotations(self, session: Session) -> None:
+        before, self._of_account = self._of_account, await self._account_annotations(session)
+        _tell_entries(session, b'""', before, self._of_account)
+
+    async def _account_annotations(self, session: Session) -> Annotations:
+        store: Any = session.store
+        found: Annotations = await store.annotations(session.account, None)
+        return found
+
+    # ------------------------------------------------------------ the selected mailbox
+
+    async def tell_selected(self, session: Session) -> None:
+        """Bring the view up to date at once, and send what is wanted of new messages."""
+        if self.selected is None or session.view is None:
+            return
+        await telling.catch_up(session, expunges_allowed=self.selected.where is Where.SELECTED)
+        view = session.view
+        new = view.uids[bisect_right(view.uids, self.last_uid) :]
+        if not new:
+            return
+        self.last_uid = new[-1]
+        if self.selected.fetch:
+            facts = tuple(item for item in self.selected.fetch if isinstance(item, Item))
+            if session.tells_vanished and not session.uid_only and Item.UID not in facts:
+                facts = (Item.UID, *facts)  # RFC 7162 section 3.2.4: what nobody asked for has the UID, too
+            sections = tuple(item for item in self.selected.fetch if isinstance(item, Section))
+            await fetch.send(session, facts, sections, new)
+
+
+def _list_line(session: Session, attributes: Collection[str], path: Path, old: Path | None = None) -> bytes:
+    """Return a LIST response, with what the mailbox was called before (RFC 5465 section 5.4)."""
+    words = " ".join(attributes).encode("ascii")
+    extended = b' ("OLDNAME" (%b))' % session.mailbox(old) if old is not None else b""
+    return b'* LIST (%b) "/" %b%b\r\n' % (words, session.mailbox(path), extended)
+
+
+def _tell_entries(session: Session, mailbox: bytes, before: Annotations, now: Annotations) -> None:
+    """RFC 5464 section 4.4.2: which entries have changed, without their values."""
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if changed:
+        entries = b" ".join(map(responses.astring, changed))
+        session.stream.write(responses.untagged(b"METADATA " + mailbox + b" " + entries))

@@ -1,0 +1,379 @@
+"""SORT, THREAD, results that are kept up to date, searches in several mailboxes, batches, fuzzy searches."""
+
+from dataclasses import replace
+
+from mailfw.imap.allowances import Allowance
+from mailfw.imap.answered import Answered
+from mailfw.imap.commands.finder import Finder, TookTooLong
+from mailfw.mail.mailbox import CreateMailbox, FlagChange, NewMessage, Path, Subscribe
+from mailfw.testing.dialogue import Dialogue, run_now
+from tests.imap.sessions import ANN, HeldDraft
+from tests.imap.test_returns import ReturnCase
+from tests.imap.test_search import DAY
+
+
+def mail(subject: str, sender: str = "a@b", to: str = "", cc: str = "", date: str = "", more: str = "") -> bytes:
+    """Make a message."""
+    fields = {"Subject": subject, "From": sender, "To": to, "Cc": cc, "Date": date}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
+    return (head + more + "\r\nHello\r\n").encode()
+
+
+class Sorting(ReturnCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for number, octets in enumerate(
+            (
+                mail("Zebra", "Zoe <alf@x>", "bob@x", "mia@x", "Sat, 3 Jan 1970 00:00:00 +0000"),
+                mail("Re: apple", "bert@x", "Cleo <ada@x>", "", "Fri, 2 Jan 1970 00:00:00 +0000"),
+                mail("Apple", "Anna <zac@x>", "", "leo@x", "Fri, 2 Jan 1970 00:00:00 +0200"),
+                mail("=?utf-8?b?w4RwZmVs?=", "cid@x", "ada@x", "leo@x", "nonsense", "X: " + "y" * 300 + "\r\n"),
+            )
+        ):
+            self.deliver(octets, received=(4 - number) * DAY)
+
+    def test_each_criterion(self) -> None:
+        dialogue = self.open()
+        for criteria, numbers in (
+            (b"ARRIVAL", b"4 3 2 1"),
+            (b"REVERSE ARRIVAL", b"1 2 3 4"),
+            (b"DATE", b"3 2 4 1"),  # what cannot be read is when it was received
+            (b"REVERSE DATE", b"1 2 4 3"),
+            (b"SUBJECT", b"2 3 4 1"),
+            (b"REVERSE SUBJECT", b"1 4 2 3"),
+            (b"FROM", b"1 2 4 3"),
+            (b"DISPLAYFROM", b"3 2 4 1"),
+            (b"TO", b"3 2 4 1"),
+            (b"DISPLAYTO", b"3 4 1 2"),
+            (b"CC", b"2 3 4 1"),
+            (b"TO REVERSE ARRIVAL", b"3 2 4 1"),
+            (b"CC ARRIVAL", b"2 4 3 1"),
+            (b"CC REVERSE ARRIVAL", b"2 3 4 1"),
+            (b"subject reverse date", b"2 3 4 1"),
+        ):
+            self.assertEqual(
+                self.asked(dialogue, b"SORT (" + criteria + b") UTF-8 ALL"), [b"* SORT " + numbers], criteria
+            )
+        self.assertEqual(self.asked(dialogue, b"SORT (REVERSE SIZE) US-ASCII ALL")[0].split()[2], b"4")
+
+    def test_what_is_sorted(self) -> None:
+        dialogue = self.open()
+        self.assertEqual(self.asked(dialogue, b"SORT (ARRIVAL) UTF-8 SUBJECT apple"), [b"* SORT 3 2"])
+        self.assertEqual(self.asked(dialogue, b"UID SORT (ARRIVAL) UTF-8 2:3"), [b"* SORT 3 2"])
+        self.assertEqual(self.asked(dialogue, b"SORT (ARRIVAL) UTF-8 SUBJECT nothing"), [b"* SORT"])
+
+    def test_returns(self) -> None:
+        dialogue = self.open()
+        for options, answer in (
+            (b"", b"ALL 4,3,2,1"),
+            (b"MIN MAX COUNT", b"MIN 4 MAX 1 COUNT 4"),
+            (b"PARTIAL 2:3", b"PARTIAL (2:3 3,2)"),
+            (b"PARTIAL -1:-2", b"PARTIAL (-1:-2 2,1)"),
+        ):
+            self.assertEqual(self.one(dialogue, b"SORT RETURN (" + options + b") (ARRIVAL) UTF-8 ALL"), answer)
+        self.asked(dialogue, b"SORT RETURN (SAVE MIN) (ARRIVAL) UTF-8 ALL")
+        self.assertEqual(self.one(dialogue, b"SEARCH RETURN () $"), b"ALL 4")
+
+    def test_refusals(self) -> None:
+        dialogue = self.open()
+        for line in (
+            b"SORT (COLOUR) UTF-8 ALL",
+            b"SORT () UTF-8 ALL",
+            b"SORT (REVERSE) UTF-8 ALL",
+            b"SORT ARRIVAL UTF-8 ALL",
+            b"SORT (ARRIVAL) UTF-8",
+            b"THREAD SOMEHOW UTF-8 ALL",
+            b"THREAD REFS",
+        ):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+        for line in (b"SORT (ARRIVAL) nonsense ALL", b"THREAD REFS nonsense ALL"):
+            self.assertIn(b"a NO [BADCHARSET (", self.ask(dialogue, b"a " + line))
+
+
+class Threads(ReturnCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for number, (subject, id_, references) in enumerate(
+            (
+                ("Plan", "<1@x>", ""),
+                ("Re: Plan", "<2@x>", "<1@x>"),
+                ("Other", "<3@x>", ""),
+                ("Re: Plan", "<4@x>", "<1@x> <2@x>"),
+                ("Re: Lost", "<6@x>", "<5@x>"),
+                ("Re: Lost", "<7@x>", "<5@x>"),
+                ("Re: Plan", "<8@x>", ""),
+            )
+        ):
+            more = f"Message-ID: {id_}\r\n" + (f"References: {references}\r\n" if references else "")
+            date = f"Fri, {number + 1} Jan 2021 00:00:00 +0000"
+            self.deliver(mail(subject, date=date, more=more), received=number * DAY)
+
+    def test_each_algorithm(self) -> None:
+        dialogue = self.open()
+        for algorithm, threads in (
+            (b"REFERENCES", b"(1 (2 4)(7))(3)((5)(6))"),
+            (b"REFS", b"(3)(1 2 4)((5)(6))(7)"),
+            (b"ORDEREDSUBJECT", b"(1 (2)(4)(7))(3)(5 6)"),
+        ):
+            self.assertEqual(self.asked(dialogue, b"THREAD " + algorithm + b" UTF-8 ALL"), [b"* THREAD " + threads])
+        self.assertEqual(self.asked(dialogue, b"UID THREAD REFS UTF-8 UID 2:4"), [b"* THREAD (3)(2 4)"])
+        self.assertEqual(self.asked(dialogue, b"THREAD REFERENCES UTF-8 SUBJECT nothing"), [b"* THREAD"])
+
+
+class Contexts(ReturnCase):
+    def mark(self, *uids: int, change: FlagChange = FlagChange.ADD, flag: str = "\\Flagged") -> None:
+        run_now(self, self.store.alter(ANN, self.info().id, uids, change, frozenset({flag})))
+
+    def told(self, dialogue: Dialogue, line: bytes = b"NOOP") -> list[bytes]:
+        lines = self.ask_lines(dialogue, b"n " + line)
+        return [each[2:] for each in lines[:-1] if b"FETCH" not in each and b"RECENT" not in each]
+
+    def test_a_search_is_kept_up_to_date(self) -> None:
+        self.put(5)
+        dialogue = self.open()
+        self.assertEqual(self.one(dialogue, b"UID SEARCH RETURN (UPDATE) FLAGGED"), b"UID")
+        self.mark(2, 3)
+        self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") UID ADDTO (0 2:3)'])
+        self.mark(2, change=FlagChange.REMOVE)
+        self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") UID REMOVEFROM (0 2)'])
+        self.assertEqual(
+            self.told(dialogue, b"STORE 4 +FLAGS.SILENT (\\Flagged)"), [b'ESEARCH (TAG "a") UID ADDTO (0 4)']
+        )
+        self.put(1, "\\Flagged")
+        self.assertEqual(self.told(dialogue), [b"6 EXISTS", b'ESEARCH (TAG "a") UID ADDTO (0 6)'])
+        self.remove(3)
+        self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") UID REMOVEFROM (0 3)', b"3 EXPUNGE"])
+        self.put()
+        self.assertEqual(self.told(dialogue), [b"6 EXISTS"])
+        self.assertEqual(self.told(dialogue, b'CANCELUPDATE "a"'), [])
+        self.mark(1)
+        self.assertEqual(self.told(dialogue), [])
+        self.assertTrue(self.ask(dialogue, b'n CANCELUPDATE "a"').startswith(b"n BAD"))
+
+    def test_numbers_are_those_of_the_moment(self) -> None:
+        self.put(5, "\\Flagged")
+        dialogue = self.open()
+        self.assertEqual(self.one(dialogue, b"SEARCH RETURN (UPDATE ALL) FLAGGED"), b"ALL 1:5")
+        self.remove(2, 4)
+        told = self.told(dialogue)
+        self.assertEqual(told[0], b'ESEARCH (TAG "a") REMOVEFROM (0 2,4)')
+        self.mark(5, change=FlagChange.REMOVE)
+        self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") REMOVEFROM (0 3)'])
+
+    def test_an_order_is_kept(self) -> None:
+        for subject in ("b", "d", "f"):
+            self.deliver(mail(subject))
+        dialogue = self.open()
+        line = b"UID SORT RETURN (UPDATE COUNT) (REVERSE SUBJECT) UTF-8 UNDELETED"
+        self.assertEqual(self.one(dialogue, line), b"UID COUNT 3")  # f d b: 3 2 1
+        self.deliver(mail("c"))
+        self.deliver(mail("e"))
+        self.assertEqual(self.told(dialogue)[-1], b'ESEARCH (TAG "a") UID ADDTO (2 5 4 4)')  # f e d c b
+        self.mark(3, 1, flag="\\Deleted")
+        self.assertEqual(self.told(dialogue)[-1], b'ESEARCH (TAG "a") UID REMOVEFROM (5 1 1 3)')
+
+    def test_one_that_cannot_be_kept_is_given_up(self) -> None:
+        async def find(*_: object) -> None:
+            raise TookTooLong
+
+        self.put(2)
+        dialogue = self.open()
+        self.one(dialogue, b"SEARCH RETURN (UPDATE) FLAGGED")
+        self.mark(1)
+        self.patch(Finder, "find", find)
+        self.assertIn(b'NO [NOUPDATE "a"] No more updates of that result', self.told(dialogue))
+        self.mark(2)
+        self.assertEqual(self.told(dialogue), [])
+
+    def test_there_are_not_too_many(self) -> None:
+        dialogue = self.open()
+        for number in range(16):
+            self.ask(dialogue, b"t%d SEARCH RETURN (UPDATE) ALL" % number)
+        self.assertIn(b'* NO [NOUPDATE "t17"]', self.ask(dialogue, b"t17 SEARCH RETURN (UPDATE) ALL"))
+        self.ask(dialogue, b"s SELECT INBOX")
+        self.assertNotIn(b"NOUPDATE", self.ask(dialogue, b"t17 SEARCH RETURN (UPDATE) ALL"))
+        self.put()
+        self.assertEqual(self.told(dialogue).count(b'ESEARCH (TAG "t17") ADDTO (0 1)'), 1)
+
+
+class SeveralMailboxes(ReturnCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for path in (("Work",), ("Work", "Old"), ("Work", "Old", "Older"), ("Play",)):
+            run_now(self, self.store.edit_mailbox(ANN, CreateMailbox(path)))
+            self.post(path)
+        run_now(self, self.store.edit_mailbox(ANN, Subscribe(("Play",))))
+        self.put(2)
+
+    def post(self, path: Path) -> None:
+        draft = HeldDraft()
+        run_now(self, draft.write(mail("Hello")))
+        run_now(self, self.store.append(ANN, self.info(path).id, [NewMessage(draft)]))
+
+    def found(self, dialogue: Dialogue, line: bytes) -> list[bytes]:
+        lines = self.asked(dialogue, line)
+        return sorted(each.split(b"MAILBOX ")[1].split(b" UIDVALIDITY")[0] for each in lines)
+
+    def test_where(self) -> None:
+        dialogue = self.log_in()
+        for where, found in (
+            (b"mailboxes Work", [b"Work"]),
+            (b"mailboxes (Work Play Nowhere)", [b"Play", b"Work"]),
+            (b"subtree Work", [b"Work", b"Work/Old", b"Work/Old/Older"]),
+            (b"subtree-one Work", [b"Work", b"Work/Old"]),
+            (b"inboxes", [b"INBOX"]),
+            (b"subscribed", [b"INBOX", b"Play"]),
+            (b"personal", [b"INBOX", b"Play", b"Work", b"Work/Old", b"Work/Old/Older"]),
+            (b"inboxes subtree (Work/Old) mailboxes Work", [b"INBOX", b"Work", b"Work/Old", b"Work/Old/Older"]),
+        ):
+            self.assertEqual(self.found(dialogue, b"ESEARCH IN (" + where + b") SUBJECT hello"), found, where)
+
+    def test_answers(self) -> None:
+        dialogue = self.open()
+        validity = self.info().uid_validity
+        line = b"ESEARCH IN (selected) RETURN (COUNT MIN) ALL"
+        answer = b'* ESEARCH (TAG "a" MAILBOX INBOX UIDVALIDITY %d) UID MIN 1 COUNT 2' % validity
+        self.assertEqual(self.asked(dialogue, line), [answer])
+        self.assertEqual(self.asked(dialogue, b"ESEARCH RETURN (COUNT MIN) ALL"), [answer])
+        self.assertEqual(self.asked(dialogue, b"ESEARCH IN (personal) SUBJECT nothing"), [])
+
+    def test_refusals(self) -> None:
+        dialogue = self.log_in()
+        for line in (
+            b"ESEARCH ALL",
+            b"ESEARCH IN (selected) ALL",
+            b"ESEARCH IN (inboxes) 1:2",
+            b"ESEARCH IN (inboxes) $",
+            b"ESEARCH IN (inboxes) RETURN (SAVE) ALL",
+            b"ESEARCH IN (inboxes) RETURN (UPDATE) ALL",
+            b"ESEARCH IN () ALL",
+            b"ESEARCH IN (nowhere) ALL",
+            b"ESEARCH IN (inboxes (DEPTH 1)) ALL",
+        ):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+
+
+class Batches(ReturnCase):
+    def test_batches(self) -> None:
+        self.assertEqual(self.asked(self.open(), b"UIDBATCHES 500"), [b'* UIDBATCHES (TAG "a")'])
+        mailbox = self.info().id
+        drafts = []
+        for _ in range(1203):
+            draft = HeldDraft()
+            run_now(self, draft.write(b"\r\n"))
+            drafts.append(NewMessage(draft))
+        run_now(self, self.store.append(ANN, mailbox, drafts))
+        self.remove(1, 2, 703)
+        dialogue = self.open()
+        for line, ranges in (
+            (b"UIDBATCHES 500", b" 1203:704,703:203,202:1"),
+            (b"UIDBATCHES 500 2:3", b" 703:203,202:1"),
+            (b"UIDBATCHES 600", b" 1203:603,602:1"),
+            (b"UIDBATCHES 2000", b" 1203:1"),
+            (b"UIDBATCHES 500 7:9", b""),
+        ):
+            self.assertEqual(self.asked(dialogue, line), [b'* UIDBATCHES (TAG "a")' + ranges], line)
+        self.assertIn(b"a NO [TOOFEW]", self.ask(dialogue, b"a UIDBATCHES 499"))
+        self.assertIn(b"a BAD [CLIENTBUG]", self.ask(dialogue, b"a UIDBATCHES 500 3:2"))
+        for line in (b"UIDBATCHES", b"UIDBATCHES 0", b"UIDBATCHES 500 2", b"UIDBATCHES 500 1:2 3"):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+
+
+class FuzzySearches(ReturnCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.deliver(mail("Something else", more="X-Note: meeting\r\n"))
+        self.deliver(mail("Meeting minutes"))
+        self.deliver(mail("Nothing"))
+        self.deliver(mail("Our meetings", "meeting@x"))
+
+    def test_the_best_come_first(self) -> None:
+        dialogue = self.open()
+        self.assertEqual(self.search(dialogue, b"FUZZY TEXT meetings"), [1, 2, 4])
+        self.assertEqual(self.search(dialogue, b'FUZZY SUBJECT "minutes meeting"'), [2])
+        self.assertEqual(self.search(dialogue, b"NOT FUZZY (TEXT meetings)"), [3])
+        [answer] = self.asked(dialogue, b"SORT (RELEVANCY) UTF-8 FUZZY TEXT meeting")
+        self.assertEqual(answer, b"* SORT 4 2 1")
+        scored = self.one(dialogue, b"SEARCH RETURN (RELEVANCY ALL) FUZZY TEXT meeting")
+        self.assertRegex(scored, rb"^ALL 1:2,4 RELEVANCY \([0-9]+ [0-9]+ [0-9]+\)$")
+        first, second, third = map(int, scored.split(b"(")[1].rstrip(b")").split())
+        self.assertTrue(1 <= first < second < third <= 100, scored)
+
+
+class AskedAgain(ReturnCase):
+    """What was answered before is right only as long as it is about the same messages."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for subject in ("c", "b", "a"):
+            self.deliver(mail(subject))
+        self.dialogue = self.open()
+
+    def expect(self, *answers: bytes) -> None:
+        for line, answer in zip(
+            (b"SORT (SUBJECT) UTF-8 ALL", b"UID SORT (SUBJECT) UTF-8 ALL", b"THREAD REFS UTF-8 ALL"),
+            answers,
+            strict=True,
+        ):
+            for _ in range(2):
+                self.assertEqual(self.asked(self.dialogue, line), [b"* " + answer], line)
+
+    def test_messages_come_and_go(self) -> None:
+        self.expect(b"SORT 3 2 1", b"SORT 3 2 1", b"THREAD (1)(2)(3)")
+        self.deliver(mail("bb"))
+        self.asked(self.dialogue, b"NOOP")
+        self.expect(b"SORT 3 2 4 1", b"SORT 3 2 4 1", b"THREAD (1)(2)(3)(4)")
+        self.remove(2)
+        self.asked(self.dialogue, b"NOOP")
+        self.expect(b"SORT 2 3 1", b"SORT 3 4 1", b"THREAD (1)(2)(3)")
+
+    def test_flags_decide_what_is_asked_about(self) -> None:
+        self.expect(b"SORT 3 2 1", b"SORT 3 2 1", b"THREAD (1)(2)(3)")
+        self.asked(self.dialogue, b"STORE 2 +FLAGS.SILENT (\\Seen)")
+        self.assertEqual(self.asked(self.dialogue, b"SORT (SUBJECT) UTF-8 UNSEEN"), [b"* SORT 3 1"])
+        self.assertEqual(self.asked(self.dialogue, b"SORT (SUBJECT) UTF-8 SEEN"), [b"* SORT 2"])
+
+    def test_another_mailbox(self) -> None:
+        self.expect(b"SORT 3 2 1", b"SORT 3 2 1", b"THREAD (1)(2)(3)")
+        self.put(3, path=("Sent",))
+        self.asked(self.dialogue, b"SELECT Sent")
+        self.expect(b"SORT 1 2 3", b"SORT 1 2 3", b"THREAD (1)(2)(3)")
+
+    def test_only_a_few_are_kept(self) -> None:
+        answered = Answered()
+        for number in range(10):
+            answered.keep(number, [1, 2], number)
+        self.assertEqual([answered.get(number, [1, 2]) for number in (5, 6, 9)], [None, 6, 9])
+        self.assertIsNone(answered.get(9, [1, 3]))
+        answered.keep("large", range(300_000), "answer")
+        self.assertIsNone(answered.get("large", range(300_000)))
+
+
+class SwitchedOff(ReturnCase):
+    def test_a_command_goes_with_its_capability(self) -> None:
+        dialogue = self.open()
+        told = self.ask(dialogue, b"c CAPABILITY").split()
+        offered = b"SORT SORT=DISPLAY ESORT CONTEXT=SORT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT UIDBATCHES"
+        self.assertLessEqual(set(offered.split()), set(told))
+        without = frozenset({b"SORT", b"THREAD", b"UIDBATCHES", b"MULTISEARCH"})
+        self.settings = replace(self.settings, allowance=Allowance(without))
+        dialogue = self.open()
+        told = self.ask(dialogue, b"c CAPABILITY").split()
+        self.assertEqual(set(offered.split()) & set(told), set())
+        for line in (b"SORT (DATE) UTF-8 ALL", b"UID THREAD REFS UTF-8 ALL", b"UIDBATCHES 500", b"ESEARCH ALL"):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+
+
+class Bounds(ReturnCase):
+    def test_a_search_has_an_end(self) -> None:
+        self.put(3)
+        self.settings = replace(self.settings, allowance=Allowance(search_time=1e-9))
+        dialogue = self.open()
+        self.asked(dialogue, b"NOOP")
+        for line in (
+            b"SEARCH SUBJECT x",
+            b"SORT (DATE) UTF-8 SUBJECT x",
+            b"THREAD REFS UTF-8 SUBJECT x",
+            b"ESEARCH IN (personal) SUBJECT x",
+        ):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a NO [LIMIT] "), line)
