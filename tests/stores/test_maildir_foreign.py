@@ -28,8 +28,9 @@ from mailfw.mail.mailbox import (
     Subscribe,
     Want,
 )
-from mailfw.stores.index.ledger import SourceBusy
+from mailfw.stores.index.ledger import Known, SourceBusy, Survey
 from mailfw.stores.maildir import dotlock, maildir
+from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import pause, read_all
 from tests.stores.test_maildir import site_at
@@ -247,6 +248,32 @@ class ForeignTests(TestCase):
         await pause(1.1)
         infos = {info.path: info for info in await self.store.mailboxes(ANN)}
         self.assertEqual((infos["Office",].id, infos["Office",].uid_validity), (before.id, before.uid_validity))
+
+    async def test_a_folder_that_goes_and_comes_back_while_it_is_looked_at(self) -> None:
+        """Another program renames it, and back again: nothing has happened to it, and nothing is said."""
+        survey, asked = MaildirFolder.survey, 0
+
+        def interrupted(folder: MaildirFolder, known: Known) -> Survey:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                away = Path(folder.directory).rename(self.root / "away")
+                try:
+                    return survey(folder, known)
+                finally:
+                    away.rename(folder.directory)
+            return survey(folder, known)
+
+        await self.store.edit_mailbox(ANN, CreateMailbox(("Work",)))
+        work = await self.id_at(("Work",))
+        await self.store.snapshot(ANN, work, 0)
+        self.drop("1700000000.M1P2.host", folder=".Work/new")
+        self.patch(MaildirFolder, "survey", interrupted)
+        with capturedLogs() as logged:
+            await pause(1.1)
+            self.assertEqual(len((await self.store.snapshot(ANN, work, 0)).uids), 1)
+        self.assertGreater(asked, 1)
+        self.assertEqual([event for event in logged if event["log_level"].name in ("warn", "error", "critical")], [])
 
     async def test_copied_folder_is_another(self) -> None:
         import shutil

@@ -415,13 +415,17 @@ def _guarded(work: Callable[[], T]) -> T:
 
 
 def _within(maildir: MaildirRoot, folder: str, work: Callable[[MaildirFolder], T]) -> T:
-    """Do something that can be done again in a folder, wherever it moves meanwhile.  Raises `NoSuchMailbox`."""
-    for _ in range(MOVES):
+    """
+    Do something that can be done again in a folder, wherever it moves meanwhile.  Raises `NoSuchMailbox`.
+
+    A folder that is in its place may have been away and come back.
+    """
+    for attempt in range(1, MOVES + 1):
         found = maildir.folder(folder)
         try:
             return work(found)
         except FileNotFoundError:
-            if found.is_in_place():
+            if attempt == MOVES and found.is_in_place():
                 raise
     raise SourceBusy(folder)
 
