@@ -202,6 +202,8 @@ class RefusalTests(Case):
         self.assertIn("FILE:2: imap_client.networks: 'here' is neither", said)
         self.assertIn("FILE:2: imap.line must be greater than 0", self.refusal("[imap]\nline = 0"))
         self.assertIn("FILE:2: imap_client.0.sessions must be 0 or", self.refusal("[[imap_client]]\nsessions = -1"))
+        self.assertIn("FILE:2: imap.message_limit must be 0, or at", self.refusal("[imap]\nmessage_limit = 999"))
+        self.assertIn("FILE:2: imap_client.0.message_limit must", self.refusal("[[imap_client]]\nmessage_limit = -1"))
 
     def test_a_mistyped_key_of_a_policy_hears_of_the_keys_beside_its_options(self) -> None:
         path = self.file('[[policy]]\nplugin = "size"\non_falure = "accept"\n')

@@ -213,6 +213,7 @@ class IMAP:
     command: int = _key("Octets in a whole command, without a message that it brings.", 1024 * 1024)
     search_time: float = _key("Seconds that the server works for one search.", 60.0)
     sessions: int = _key("Sessions of one account at one time; 0: any number.", 100)
+    message_limit: int = _key("Messages that one command works on (RFC 9738); 0: any number.", 0)
     jmap_url: str = _key("Where the same mail is to be had by JMAP (RFC 9698); empty: nowhere.", "")
     quota_setters: tuple[str, ...] = _key("Accounts that may set anybody's quota by SETQUOTA (RFC 9208).", ())
     admin: str = _key("A URI at which the administrator can be reached, for clients to show (RFC 5464).", "")
@@ -232,6 +233,7 @@ class IMAPClient:
     message: int | None = _key("Octets in a message that APPEND brings; for all others limits.message_size.", None)
     search_time: float | None = _key("As in [imap].", None)
     sessions: int | None = _key("As in [imap].", None)
+    message_limit: int | None = _key("As in [imap].", None)
 
 
 #: These enable what they see, and then ask for messages by number all the same: their users see an empty inbox.

@@ -132,6 +132,9 @@ def _check_imap(source: Source, configuration: Configuration) -> None:
                 raise source.refuse((*place, "without", position), unknown("capability", capability.upper(), names))
         if (table.sessions or 0) < 0:
             raise source.refuse((*place, "sessions"), f"{dotted((*place, 'sessions'))} must be 0 or more")
+        if table.message_limit and not 1000 <= table.message_limit < 2**32:  # RFC 9738 section 3
+            at = (*place, "message_limit")
+            raise source.refuse(at, f"{dotted(at)} must be 0, or at least 1000 and of 32 bits")
     for n, client in enumerate(configuration.imap_client):
         for position, network in enumerate(client.networks):
             try:

@@ -16,9 +16,11 @@ class Allowance:
     """
     Limits of one client's commands.
 
-    `without` are names of capabilities that it is not offered.  `line` and `command` are octets: of one line, and of a
-    whole command without the message that it brings; RFC 9051 sets no limits, and clients name thousands of UIDs.
+    `without` names capabilities that it is not offered, of which nothing is understood.  `line` and `command` are
+    octets: of one line, and of a whole command without the message that it brings; RFC 9051 sets no limits, and clients
+    name thousands of UIDs.
     `search_time` are seconds that the server works for one search.  `sessions` is how many one account may have.
+    `messages` is on how many one command works (RFC 9738), 0 for any number.
     """
 
     without: frozenset[bytes] = frozenset()
@@ -27,6 +29,7 @@ class Allowance:
     append: int = 50 * 1024 * 1024
     search_time: float = 60.0
     sessions: int = 100
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Rule:
     append: int | None = None
     search_time: float | None = None
     sessions: int | None = None
+    messages: int | None = None
 
     def is_for(self, account: str, address: str, program: str) -> bool:
         """Whether the rule is for a client; before login, and before ID, it is for none that names such."""

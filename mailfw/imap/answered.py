@@ -1,4 +1,4 @@
-"""Answers that a session has given: the same question about the same messages has the same answer."""
+"""Answers that were given to clients: the same question about the same messages has the same answer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-#: Answers of one session, and messages in all of them together.
-_MOST, _MESSAGES = 4, 200_000
+#: Answers that are kept, and messages in all of them together.
+_MOST, _MESSAGES = 100, 1_000_000
 
 
 class Answered:
     """
-    Keeps orders and threads of a mailbox for clients that ask again and again.
+    Keeps orders and threads of mailboxes, which a question names, for clients that ask again and again.
 
     What they are made of never changes with a message; so an answer is right for as long as it is about exactly the
     same messages.

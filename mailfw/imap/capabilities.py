@@ -94,6 +94,10 @@ def _append_limit(session: Session) -> Sequence[bytes]:
     return (b"APPENDLIMIT=%d" % session.allowance.append,) if session.account else ()
 
 
+def _message_limit(session: Session) -> Sequence[bytes]:
+    return (b"MESSAGELIMIT=%d" % session.message_limit,) if session.message_limit else ()
+
+
 def _jmap(session: Session) -> Sequence[bytes]:
     return (b"JMAPACCESS",) if session.account and session.settings.jmap_url else ()
 
@@ -120,7 +124,8 @@ def _sharing(session: Session) -> Sequence[bytes]:
     return (b"ACL", b"RIGHTS=texk") if session.account and ISharingView.providedBy(session.store) else ()
 
 
-#: A capability is named here once; its own commands name it too, in `mailfw.imap.verbs`.
+#: A capability is named here once; its own commands name it too, in `mailfw.imap.verbs`, and by `Cursor.needs` grammars
+#: name it where it brings something to others.
 CAPABILITIES: tuple[Capability, ...] = (
     *_plain(b"IMAP4rev1 LITERAL+ ID IDLE ENABLE", _always),
     *_plain(b"IMAP4rev2", _always, enable=True),
@@ -142,6 +147,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     *_plain(b"LIST-EXTENDED LIST-STATUS STATUS=SIZE", _logged_in),
     *_plain(b"ESEARCH SEARCHRES MULTISEARCH PARTIAL SORT SEARCH=FUZZY CONTEXT=SEARCH WITHIN", _logged_in),
     *_plain(b"I18NLEVEL=1 UIDBATCHES", _logged_in),
+    Capability(b"MESSAGELIMIT", _message_limit),
     *_plain(b"SORT=DISPLAY ESORT CONTEXT=SORT", _with_sort),
     Capability(b"THREAD", _threads),
     Capability(b"QUOTA", _quota),

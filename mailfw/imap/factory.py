@@ -9,6 +9,7 @@ from twisted.cred.portal import Portal
 
 from mailfw.imap import responses
 from mailfw.imap.allowances import SessionCount
+from mailfw.imap.answered import Answered
 from mailfw.imap.commands.authenticate import PREFIX
 from mailfw.imap.server import Session
 from mailfw.imap.settings import IMAPSettings
@@ -47,10 +48,10 @@ def imap_factory(
         enabled=settings.mechanisms,
     )
 
-    counted = sessions or SessionCount()
+    counted, answered = sessions or SessionCount(), Answered()
 
     async def session(stream: Stream) -> None:
-        await Session(stream, settings, logins, open_draft, counted).run()
+        await Session(stream, settings, logins, open_draft, counted, answered).run()
 
     busy = responses.condition(b"BYE", "Too many connections; please come back later", b"UNAVAILABLE")
     return SessionFactory(session, clock, busy, limits)

@@ -67,9 +67,10 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """What SELECT and EXAMINE ask for; `mailbox` is decoded but not yet a path."""
+    """What SELECT and EXAMINE ask for; `mailbox` is decoded but not yet a path, `written` what the client wrote."""
 
     mailbox: str
+    written: str
     condstore: bool = False
     resync: Resync | None = None
 
@@ -189,7 +190,7 @@ def select(cursor: Cursor) -> Select:
     [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")"``.
     """
     cursor.space()
-    name = cursor.mailbox()
+    name, written = cursor.named()
     condstore, resync = False, None
     if not cursor.at_end():
         cursor.space()
@@ -207,7 +208,7 @@ def select(cursor: Cursor) -> Select:
                 break
             cursor.space()
         cursor.expect_end()
-    return Select(name, condstore, resync)
+    return Select(name, written, condstore, resync)
 
 
 def _resync(cursor: Cursor) -> Resync:

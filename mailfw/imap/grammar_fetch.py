@@ -24,6 +24,8 @@ _PARTIAL = re.compile(rb"<([0-9]{1,10})\.([0-9]{1,10})>")
 
 #: RFC 3501 sets no limit; each may make us send a whole message.
 _ITEMS = 100
+#: Octets of what names the sections, which the answer about every message repeats.
+_LABELS = 16 * 1024
 #: What is read but once, in octets: a longer list of items is nobody's habit.
 _SHORT = 500
 _NONE = SequenceSet(())
@@ -48,6 +50,9 @@ class Item(enum.Enum):
     THREAD_ID = b"THREADID"
     SAVED_DATE = b"SAVEDATE"
     MODSEQ = b"MODSEQ"
+
+    #: There is one object for each, and that of `enum.Enum` is written in Python.
+    __hash__ = object.__hash__
 
 
 class Text(enum.Enum):
@@ -155,19 +160,24 @@ def _read(cursor: Cursor) -> FetchRequest:
         request = FetchRequest(_NONE, items(cursor))
     else:
         name = _name(cursor)
-        request = FetchRequest(_NONE, _MACROS[name] if name in _MACROS else (_item(cursor, name),))
+        request = FetchRequest(_NONE, _MACROS[name] if name in _MACROS else _bounded([_item(cursor, name)]))
     return request if cursor.at_end() else _modified(cursor, request)
 
 
 def items(cursor: Cursor) -> tuple[Item | Section, ...]:
-    """``"(" fetch-att *(SP fetch-att) ")"``, of which the first parenthesis is taken."""
+    """``"(" fetch-att *(SP fetch-att) ")"``, of which the first parenthesis is taken; nothing is answered twice."""
     found = [_item(cursor, _name(cursor))]
     while not cursor.take(b")"):
         cursor.space()
         found.append(_item(cursor, _name(cursor)))
-        if len(found) > _ITEMS:
-            raise BadSyntax("Too many things to fetch at once")
-    return tuple(found)
+    return _bounded(found)
+
+
+def _bounded(found: list[Item | Section]) -> tuple[Item | Section, ...]:
+    items = tuple(dict.fromkeys(found))
+    if len(items) > _ITEMS or sum(len(each.label) for each in items if isinstance(each, Section)) > _LABELS:
+        raise BadSyntax("Too many things to fetch at once")
+    return items
 
 
 def _modified(cursor: Cursor, request: FetchRequest) -> FetchRequest:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mailfw.imap import names
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.mail.mailbox import Role
 
@@ -79,7 +78,7 @@ class GetMetadata:
 def create(cursor: Cursor) -> Create:
     """``create = "CREATE" SP mailbox [SP "(USE (" *use-attr "))"]`` (RFC 6154 section 6)."""
     cursor.space()
-    name, written = _named(cursor)
+    name, written = cursor.named()
     role = None
     if not cursor.at_end():
         cursor.space()
@@ -96,19 +95,9 @@ def rename(cursor: Cursor) -> tuple[str, Create]:
     cursor.space()
     old = cursor.mailbox()
     cursor.space()
-    name, written = _named(cursor)
+    name, written = cursor.named()
     cursor.expect_end()
     return old, Create(name, written)
-
-
-def _named(cursor: Cursor) -> tuple[str, str]:
-    """Take a mailbox name, decoded, and as it was written where it came in UTF-8."""
-    octets = cursor.astring()
-    try:
-        name = names.decode(octets, cursor.utf8)
-    except names.BadName as bad:
-        raise BadSyntax(str(bad)) from None
-    return name, octets.decode("utf-8") if cursor.utf8 else name
 
 
 def _uses(cursor: Cursor) -> Role | None:

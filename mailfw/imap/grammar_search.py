@@ -26,7 +26,7 @@ from mailfw.imap.keys import (
     Sent,
     When,
 )
-from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
 from mailfw.mail.mailbox import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
 from mailfw.mail.text import fold
 from mailfw.mail.words import find_codec
@@ -34,7 +34,9 @@ from mailfw.mail.words import find_codec
 #: RFC 3501 sets no limits.  Clients nest an OR for each address they know.
 _KEYS, _DEPTH = 2000, 200
 #: A saved result may be as large as the mailbox, and one of them is enough for anything.
-_SAVED = 20
+_SAVED = 4
+#: The greatest UID there could be.
+_LAST_UID = 2**32 - 1
 #: Day number of 1 January 1970 in the calendar of `datetime.date`.
 _EPOCH = 719163
 _SET_BEGINS = frozenset(b"*0123456789$")
@@ -168,6 +170,14 @@ class _KeyReader:
         """Read a set of UIDs."""
         return self._among(by_uid=True)
 
+    def uids_after(self) -> IsAmong:
+        """Read ``nz-number``: the UIDs beyond it (RFC 9738 section 3.2), of which there may be none."""
+        return _range(self._cursor.nz_number() + 1, _LAST_UID)
+
+    def uids_before(self) -> IsAmong:
+        """Read ``nz-number``: the UIDs below it."""
+        return _range(1, self._cursor.nz_number() - 1)
+
     def _among(self, by_uid: bool) -> IsAmong:
         wanted = self._cursor.sequence_set()
         self._count_saved += wanted.is_saved
@@ -192,6 +202,10 @@ class _KeyReader:
         name = self._cursor.astring().lower()
         self._cursor.space()
         return InField(name, self.text())
+
+
+def _range(first: int, last: int) -> IsAmong:
+    return IsAmong(SequenceSet(((first, last),) if first <= last else ()), by_uid=True)
 
 
 def _modseq(cursor: Cursor) -> int:
@@ -223,6 +237,7 @@ _CAPABILITIES: dict[bytes, bytes] = {
     b"FUZZY": b"SEARCH=FUZZY",
     b"MODSEQ": b"CONDSTORE",
     **dict.fromkeys((b"YOUNGER", b"OLDER"), b"WITHIN"),
+    **dict.fromkeys((b"UIDAFTER", b"UIDBEFORE"), b"MESSAGELIMIT"),
     **dict.fromkeys((b"EMAILID", b"THREADID"), b"OBJECTID"),
     **dict.fromkeys((b"SAVEDBEFORE", b"SAVEDON", b"SAVEDSINCE", b"SAVEDATESUPPORTED"), b"SAVEDATE"),
 }
@@ -254,4 +269,6 @@ _WITH_ARGUMENT: dict[bytes, Callable[[_KeyReader], Key]] = {
     b"BODY": lambda reader: InBody(reader.text()),
     b"TEXT": lambda reader: InText(reader.text()),
     b"UID": _KeyReader.uids,
+    b"UIDAFTER": _KeyReader.uids_after,
+    b"UIDBEFORE": _KeyReader.uids_before,
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _QUOTED_PAIR = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]+")
 # sequence-set = (seq-number / seq-range) *("," sequence-set)
 _SEQUENCE_SET = re.compile(rb"[0-9*:,]+")
+_NUMBERS = re.compile(rb"[1-9][0-9]{0,9}(?:,[1-9][0-9]{0,9})*+")
 # seq-number   = nz-number / "*"             seq-range = seq-number ":" seq-number
 _RANGE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 # flag         = "\" atom / atom
@@ -231,6 +233,13 @@ class Cursor:
         """
         return self._decoded(self.astring())
 
+    def named(self) -> tuple[str, str]:
+        """Take a mailbox name as `mailbox` does, and return too how it was written, if it came as UTF-8."""
+        octets = self.astring()
+        name = self._decoded(octets)
+        written = octets.decode("utf-8") if self.utf8 else name
+        return name, name if written.upper() == name else written  # the inbox has no other name
+
     def list_mailbox(self) -> str:
         """Take ``list-mailbox = 1*list-char / string``: a name with wildcards, as it was written."""
         found = self.match(_LIST)
@@ -279,7 +288,13 @@ class Cursor:
         found = self.match(_SEQUENCE_SET)
         if found is None:
             raise BadSyntax("Expected a sequence set")
-        return SequenceSet(tuple(map(_range, found[0].split(b","))))
+        pieces = found[0].split(b",")
+        if _NUMBERS.fullmatch(found[0]) is None:
+            return SequenceSet(tuple(map(_range, pieces)))
+        numbers = list(map(int, pieces))  # a client may name very many
+        if max(numbers) >= _NUMBER_LIMIT:
+            raise BadSyntax("A number beyond 32 bits")
+        return SequenceSet(tuple(zip(numbers, numbers, strict=True)))
 
     def flag_list(self) -> list[str]:
         """Take ``flag-list = "(" [flag *(SP flag)] ")"``: system flags as we spell them, keywords as the client did."""
@@ -328,6 +343,7 @@ class Cursor:
         return here + offset if found[7] == b"-" else here - offset
 
 
+@functools.lru_cache(maxsize=256)
 def _range(octets: bytes) -> tuple[int | None, int | None]:
     found = _RANGE.fullmatch(octets)
     if found is None:

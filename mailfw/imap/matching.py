@@ -7,8 +7,9 @@ import functools
 import re
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from mailfw.imap.keys import (
     And,
@@ -33,6 +34,7 @@ from mailfw.imap.keys import (
     When,
 )
 from mailfw.imap.responses import object_name
+from mailfw.imap.resync import common
 from mailfw.imap.told import Told
 from mailfw.imap.view import View
 from mailfw.mail.fields import split_fields
@@ -41,6 +43,8 @@ from mailfw.mail.summary import LISTED_FIELDS
 from mailfw.mail.terms import value_text
 
 _DAY = 24 * 60 * 60
+#: So many sets at the top of a search are looked at before any message is.
+NARROWING = 4
 
 
 class Depth(enum.IntEnum):
@@ -289,6 +293,26 @@ def _is_then(moment: int | None, when: When, day: int) -> bool:
 
 
 # ---------------------------------------------------------------- what a key is made of
+
+
+def looked_at(keys: Sequence[Key], view: View) -> Sequence[int]:
+    """Return the messages that sets at the top of a search leave, of which all others are sure not to match."""
+    spans = [view.spans(each.wanted, each.by_uid) for each in islice(_sets(keys), NARROWING)]
+    if not spans:
+        return view.uids
+    left = [(start, end - 1) for start, end in spans[0]]
+    for more in spans[1:]:
+        left = common(left, [(start, end - 1) for start, end in more])
+    return [uid for first, last in left for uid in view.uids[first : last + 1]]
+
+
+def _sets(keys: Sequence[Key]) -> Iterator[IsAmong]:
+    for key in keys:
+        match key:
+            case IsAmong():
+                yield key
+            case And(inner):
+                yield from _sets(inner)
 
 
 def leaves(key: Key) -> Iterator[Key]:

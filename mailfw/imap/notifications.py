@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from mailfw.imap import names, responses, telling, tree
@@ -124,8 +124,15 @@ class Notifications:
         return len(self._changed) > _OVERFLOW
 
     async def tell(self, session: Session) -> None:
-        """Say what has happened in mailboxes that are not selected."""
+        """Say what has happened in mailboxes that are not selected; what cannot be found out is kept for later."""
         changed, self._changed = self._changed, set()
+        try:
+            await self._tell(session, frozenset(changed))
+        except Exception:
+            self._changed |= changed
+            raise
+
+    async def _tell(self, session: Session, changed: Set[str]) -> None:
         if ACCOUNT_ANNOTATIONS in changed and Event.SERVER_METADATA_CHANGE in self._events:
             await self._tell_account_annotations(session)
         changed -= {ACCOUNT_ANNOTATIONS}
@@ -177,6 +184,7 @@ class Notifications:
     async def _tell_status(self, session: Session, info: MailboxInfo) -> None:
         items = (*_ITEMS, b"HIGHESTMODSEQ") if session.tells_modseq else _ITEMS
         session.stream.write(await status.status_line(session, info, items))
+        await session.stream.give_way()
 
     # ------------------------------------------------------------ the tree
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mailfw.imap.grammar_results import Return, Wanted
 from mailfw.imap.responses import string, uid_set, untagged
-from mailfw.mail.forest import Node
+from mailfw.mail.forest import Threads
 from mailfw.mail.steps import PORTION, Steps
 
 
@@ -43,39 +43,47 @@ def items(wanted: Wanted, numbers: Sequence[int], modseq: int | None, scores: Se
 def listed(word: bytes, numbers: Sequence[int], modseq: int | None) -> bytes:
     """Return SEARCH or SORT, with the modification sequence of RFC 7162 section 3.1.5 if there is one."""
     end = b" (MODSEQ %d)" % modseq if modseq is not None and numbers else b""
-    shown = b" %b" % b" ".join(map(b"%d".__mod__, numbers)) if numbers else b""
+    shown = b" " + " ".join(map(str, numbers)).encode("ascii") if numbers else b""
     return untagged(word + shown + end)
 
 
-def thread(roots: Sequence[Node]) -> Steps[bytes]:
+def thread(threads: Threads) -> Steps[bytes]:
     """Return THREAD: RFC 5256 section 4.  However deep it is, no call is within another for it."""
-    written: list[bytes] = []
+    children, numbers = threads.children, threads.numbers
+    shown = list(map(str, numbers))
+    written: list[str] = []
+    #: What is to be written, the last first: a node of a list, or text.
+    waiting: list[int | str] = []
     done = 0
-    #: What is to be written, the last first: a node of a list, or octets.
-    waiting: list[Node | bytes] = []
-    for root in roots:
-        waiting.append(root)
-        written.append(b"(")
+    for root in threads.roots:
+        done += 1
+        if done % PORTION == 0:
+            yield
+        if root not in children:
+            written.append(f"({shown[root]})")
+            continue
+        waiting += (")", root)
+        written.append("(")
         while waiting:
-            each = waiting.pop()
-            if isinstance(each, bytes):
-                written.append(each)
-                continue
-            children = each.children
             done += 1
             if done % PORTION == 0:
                 yield
-            if each.number:
-                written.append(b"%d" % each.number)
-                if children:
-                    written.append(b" ")
-            if len(children) == 1:
-                waiting.append(children[0])
+            each = waiting.pop()
+            if isinstance(each, str):
+                written.append(each)
+                continue
+            below = children.get(each)
+            if below is None:
+                written.append(shown[each])
+                continue
+            if numbers[each]:
+                written.append(f"{shown[each]} ")
+            if len(below) == 1:
+                waiting.append(below[0])
             else:
-                for child in reversed(children):
-                    waiting += (b")", child, b"(")
-        written.append(b")")
-    return untagged(b"THREAD" + (b" " + b"".join(written) if written else b""))
+                for child in reversed(below):
+                    waiting += (")", child, "(")
+    return untagged(b"THREAD" + (b" " + "".join(written).encode("ascii") if written else b""))
 
 
 def batches(tag: bytes, ranges: Sequence[tuple[int, int]]) -> bytes:

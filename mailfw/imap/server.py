@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from mailfw.imap import grammar, names, responses, telling
+from mailfw.imap import grammar, limiting, names, responses, telling
 from mailfw.imap.allowances import SessionCount, allowed
 from mailfw.imap.answered import Answered
 from mailfw.imap.capabilities import capability_code
@@ -57,6 +57,7 @@ class Session:
         "failures",
         "idling",
         "logins",
+        "lowest_done",
         "news",
         "notifications",
         "open_draft",
@@ -83,6 +84,7 @@ class Session:
         logins: Logins,
         open_draft: Callable[[int], Awaitable[IDraft]],
         sessions: SessionCount,
+        answered: Answered,
     ) -> None:
         self.stream = stream
         self.reader = Reader(stream, BEFORE_LOGIN)
@@ -104,9 +106,11 @@ class Session:
         self.progress: tuple[int, int] | None = None
         #: The tag of the command that is answered.
         self.tag = b""
+        #: The lowest UID that it has worked on, if there were too many for it (RFC 9738).
+        self.lowest_done: int | None = None
         self._busy_since: float | None = None
-        #: What the client has asked of the selected mailbox before.
-        self.answered = Answered()
+        #: What clients have asked before.
+        self.answered = answered
         #: Results that are kept up to date, by the tag of their command (RFC 5267).
         self.contexts: dict[bytes, contexts.Context] = {}
         #: Failed logins.
@@ -187,7 +191,7 @@ class Session:
             return
         if not self.account and grammar.is_http(line):
             raise Farewell("This is an IMAP server")
-        self.tag = tag
+        self.tag, self.lowest_done = tag, None
         verb = COMMANDS.get(name)
         if verb is not None and verb.is_long:
             self._busy_since = None
@@ -242,8 +246,8 @@ class Session:
             return authenticate.PRIVACY
         try:
             if self.reader.pending is None:
-                return await verb.run(self, self.cursor((line,), at))
-            return await self._answer_long(verb, line, at)
+                return limiting.told(self, await verb.run(self, self.cursor((line,), at)))
+            return limiting.told(self, await self._answer_long(verb, line, at))
         except BadSyntax as broken:
             return responses.bad(str(broken), broken.code)
         except names.BadName as bad:
@@ -295,6 +299,11 @@ class Session:
     def offers(self, capability: bytes) -> bool:
         """Whether a capability is not switched off for this client."""
         return capability not in self.allowance.without
+
+    @property
+    def message_limit(self) -> int:
+        """On how many messages one command works (RFC 9738); 0: on any number."""
+        return self.allowance.messages if self.account and self.offers(b"MESSAGELIMIT") else 0
 
     @property
     def tells_vanished(self) -> bool:
@@ -387,17 +396,17 @@ class Session:
                 if info.path == path:
                     return info
         infos = {info.path: info for info in await self.store.mailboxes(self.account)}
-        self._known = {path: info.id for path, info in infos.items()}
         if path not in infos:
             raise failure.NoSuchMailbox("There is no such mailbox")
+        # Most sessions open one mailbox; who asks for another one is taken to ask for all.
+        kept = infos if self._known else (path,)
+        self._known = {each: infos[each].id for each in kept}
         return infos[path]
 
     def deselect(self) -> None:
         """Leave the selected mailbox, if there is one."""
         self.view = None
         self.watched = None
-        self.answered = Answered()
-        self.contexts.clear()
         self.contexts.clear()
         self.news.forget()
 

@@ -11,7 +11,8 @@ from mailfw.imap.capabilities import CONDSTORE
 from mailfw.imap.commands import contexts
 from mailfw.imap.farewell import Farewell
 from mailfw.imap.lexer import BadSyntax
-from mailfw.imap.view import View
+from mailfw.imap.responses import Manner
+from mailfw.imap.view import Update, View
 from mailfw.mail import failure
 from mailfw.mail.mailbox import MailboxInfo, Snapshot
 from mailfw.mail.rights import Rights
@@ -61,15 +62,18 @@ async def catch_up(session: Session, expunges_allowed: bool, with_uid: bool = Fa
         log.failure("IMAP {peer} {account!r}: no news to be had", peer=session.stream.peer[0], account=session.account)
     if session.contexts:
         await contexts.tell_removed(session)
-    told = session.view.take_updates(expunges_allowed, session.tells_vanished)
-    manner = session.manner(with_uid)
+    if told := session.view.take_updates(expunges_allowed, session.tells_vanished):
+        await _tell(session, told, session.manner(with_uid))
+    if session.contexts:
+        contexts.tell_added(session)
+
+
+async def _tell(session: Session, told: list[Update], manner: Manner) -> None:
     for start in range(0, len(told), _PORTION):
         session.stream.write(responses.updates(told[start : start + _PORTION], manner))
         if start:
             await session.stream.drain()
             await session.stream.give_way()
-    if session.contexts:
-        contexts.tell_added(session)
 
 
 async def up_to_here(session: Session, by_uid: bool) -> bytes | None:

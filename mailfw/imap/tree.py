@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mailfw.imap import names
@@ -27,37 +27,38 @@ class Entry:
 
 class Pattern:
     """
-    A name with the wildcards of RFC 3501 section 6.3.8: ``*`` matches anything, ``%`` all but the delimiter.
+    Names with the wildcards of RFC 3501 section 6.3.8: ``*`` matches anything, ``%`` all but the delimiter.
 
-    All ways to match are followed at once, one bit for each, so that no pattern takes long.
+    All ways to match any of them are followed at once, one bit for each, so that no pattern takes long, nor many.
     """
 
-    def __init__(self, text: str) -> None:
-        self._through = self._within = self._wild = 0
+    def __init__(self, *texts: str) -> None:
+        self._through = self._within = self._begins = self._ends = 0
         self._places: dict[str, int] = {}
-        length = 0
-        for character in _collapse(text):
-            bit = 1 << length
-            if character == "*":
-                self._through |= bit
-            elif character == "%":
-                self._within |= bit
-            else:
-                self._places[character] = self._places.get(character, 0) | bit
-            length += 1
+        bit = 1
+        for text in texts:
+            self._begins |= bit
+            for character in _collapse(text):
+                if character == "*":
+                    self._through |= bit
+                elif character == "%":
+                    self._within |= bit
+                else:
+                    self._places[character] = self._places.get(character, 0) | bit
+                bit <<= 1
+            self._ends |= bit
+            bit <<= 1
         self._wild = self._through | self._within
-        self._end = 1 << length
-        self.ends_in_percent = text.endswith("%")
 
     def matches(self, name: str) -> bool:
         """Whether a whole name fits."""
-        reached = self._step(1)
+        reached = self._step(self._begins)
         for character in name:
             stayed = reached & (self._through if character == names.DELIMITER else self._wild)
             reached = self._step(stayed | (reached & self._places.get(character, 0)) << 1)
             if not reached:
                 return False
-        return bool(reached & self._end)
+        return bool(reached & self._ends)
 
     def _step(self, reached: int) -> int:
         """A wildcard may match nothing; no two stand side by side."""
@@ -82,17 +83,16 @@ class _Matcher:
         self._is_unicode = request.is_unicode
         reference = self._written(request.reference)
         wanted = [reference + pattern for pattern in request.patterns]
-        self._patterns = [Pattern(text) for text in wanted]
-        self._below_inbox = [*self._patterns, *(Pattern(_first_in_capitals(text)) for text in wanted)]
+        self._pattern = Pattern(*wanted)
+        self._below_inbox = Pattern(*wanted, *map(_first_in_capitals, wanted))
         self._is_all = "*" in wanted  # what most clients ask for
-        self.ends_in_percent = any(pattern.ends_in_percent for pattern in self._patterns)
+        self.ends_in_percent = any(text.endswith("%") for text in wanted)
 
     def matches(self, path: Path) -> bool:
         if self._is_all:
             return True
         name = self._written(names.from_path(path))
-        patterns = self._below_inbox if path[:1] == INBOX else self._patterns
-        return any(pattern.matches(name) for pattern in patterns)
+        return (self._below_inbox if path[:1] == INBOX else self._pattern).matches(name)
 
     def _written(self, name: str) -> str:
         return name if self._is_unicode else names.encode(name).decode("ascii")
@@ -105,7 +105,13 @@ def _first_in_capitals(text: str) -> str:
 
 def superiors(paths: Iterable[Path]) -> set[Path]:
     """Return every path that has one of `paths` below it."""
-    return {path[:depth] for path in paths for depth in range(1, len(path))}
+    found: set[Path] = set()
+    for path in paths:
+        above = path[:-1]
+        while above and above not in found:
+            found.add(above)
+            above = above[:-1]
+    return found
 
 
 def list_entries(
@@ -129,7 +135,9 @@ def walk(
         )
 
     candidates = {*infos, *parents, *(subscribed if request.only_subscribed else ())}
-    above, hidden_below = _above_chosen(candidates, is_chosen, matcher) if request.with_parents else (set(), set())
+    above, hidden_below = set[Path](), set[Path]()
+    if request.with_parents:
+        above, hidden_below = yield from _above_chosen(candidates, is_chosen, matcher)
     candidates |= hidden_below
     for path in sorted(candidates, key=_order):
         chosen = is_chosen(path)
@@ -142,14 +150,22 @@ def walk(
 
 def _above_chosen(
     candidates: Iterable[Path], is_chosen: Callable[[Path], bool], matcher: _Matcher
-) -> tuple[set[Path], set[Path]]:
+) -> Generator[None, None, tuple[set[Path], set[Path]]]:
     """
     Return what has anything chosen below it, and what has such below it as is not shown itself.
 
-    RFC 5258 section 3: what was not chosen is only shown for the sake of the latter.
+    RFC 5258 section 3: what was not chosen is only shown for the sake of the latter.  Nobody has to wait for it: None
+    is yielded for each name.
     """
-    chosen = [path for path in candidates if is_chosen(path)]
-    return superiors(chosen), superiors(path for path in chosen if not matcher.matches(path))
+    chosen: list[Path] = []
+    hidden: list[Path] = []
+    for path in candidates:
+        yield None
+        if is_chosen(path):
+            chosen.append(path)
+            if not matcher.matches(path):
+                hidden.append(path)
+    return superiors(chosen), superiors(hidden)
 
 
 def _attributes(
@@ -171,7 +187,7 @@ def _attributes(
 def _roles(infos: Mapping[Path, MailboxInfo]) -> dict[Path, Role]:
     """Give each use to one mailbox: clients take the first they see, so all must see the same."""
     roles: dict[Role, Path] = {}
-    for path in sorted(infos, key=_order):
+    for path in sorted((path for path, info in infos.items() if info.role is not None), key=_order):
         role = infos[path].role
         if role is not None:
             roles.setdefault(role, path)
@@ -182,20 +198,26 @@ def _order(path: Path) -> tuple[bool, Path]:
     return path[0] != INBOX[0], path
 
 
-def lsub_entries(existing: Collection[Path], subscribed: Collection[Path], request: ListRequest) -> Iterator[Entry]:
+def walk_subscribed(
+    existing: Collection[Path], subscribed: Collection[Path], request: ListRequest
+) -> Iterator[Entry | None]:
     """
-    Say what LSUB shows: subscribed names, whether there are such mailboxes or not.
+    Say what LSUB shows: subscribed names, whether there are such mailboxes or not; None for each that is looked at.
 
     Where ``%`` stops above a subscribed name, what it stopped at is shown as \\Noselect (RFC 3501 section 6.3.9).  So
     is a name without a mailbox, which some clients would open and complain about.
     """
     matcher = _Matcher(request)
-    shown: dict[Path, tuple[str, ...]] = {
-        path: () if path in existing else ("\\Noselect",) for path in subscribed if matcher.matches(path)
-    }
+    shown: dict[Path, tuple[str, ...]] = {}
+    for path in subscribed:
+        yield None
+        if matcher.matches(path):
+            shown[path] = () if path in existing else ("\\Noselect",)
     if matcher.ends_in_percent:
-        above = superiors(path for path in subscribed if path not in shown).difference(subscribed)
-        shown.update({path: ("\\Noselect",) for path in above if matcher.matches(path)})
+        for path in superiors(path for path in subscribed if path not in shown).difference(subscribed):
+            yield None
+            if matcher.matches(path):
+                shown[path] = ("\\Noselect",)
     for path in sorted(shown, key=_order):
         yield Entry(path, shown[path])
 

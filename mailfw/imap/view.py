@@ -6,7 +6,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress, count
+from itertools import chain, compress, count
 from typing import Any, TypeVar
 
 from mailfw.imap.lexer import BadSyntax, SequenceSet, UIDRequired
@@ -170,6 +170,10 @@ class View:
     def having(self, wanted: Callable[[Flags], bool]) -> list[int]:
         """Return the UIDs of the messages whose flags are as wanted, ascending."""
         good = list(map(wanted, self._kinds))
+        if all(good):
+            return list(self.uids)
+        if not any(good):
+            return []
         return list(compress(self.uids, map(good.__getitem__, self._flags)))
 
     def without_gone(self, uids: Sequence[int]) -> Sequence[int]:
@@ -227,16 +231,14 @@ class View:
 
         UIDs that are not here are passed over; a message number that is not raises `BadSyntax`.
         """
-        uids: list[int] = []
-        for start, end in self.spans(wanted, by_uid):
-            uids.extend(self.uids[start:end])
-        return uids
+        return list(chain.from_iterable(self.uids[start:end] for start, end in self.spans(wanted, by_uid)))
 
     def spans(self, wanted: SequenceSet, by_uid: bool) -> list[tuple[int, int]]:
         """Return where in `uids` the messages are that a set names: ascending slices that do not touch twice."""
         if wanted.is_saved:
             return self._saved_spans()
-        slices = sorted(self._uid_slice(*ends) if by_uid else self._number_slice(*ends) for ends in wanted.ranges)
+        slice_of = self._uid_slice if by_uid else self._number_slice
+        slices = sorted(slice_of(*ends) for ends in set(wanted.ranges))
         spans: list[tuple[int, int]] = []
         done = 0
         for start, end in slices:
@@ -262,7 +264,7 @@ class View:
         if not self.uids:
             return 0, 0
         last = self.uids[-1]
-        low, high = _ordered(last if first is None else first, last if second is None else second)
+        low, high = sorted((last if first is None else first, last if second is None else second))
         return bisect_left(self.uids, low), bisect_right(self.uids, high)
 
     def _number_slice(self, first: int | None, second: int | None) -> tuple[int, int]:
@@ -272,7 +274,7 @@ class View:
         if not count and (first is None or second is None):
             # Clients ask for 1:* of a mailbox that may be empty; RFC 3501 gives * no meaning there.
             return 0, 0
-        low, high = _ordered(count if first is None else first, count if second is None else second)
+        low, high = sorted((count if first is None else first, count if second is None else second))
         if high > count:
             raise BadSyntax(f"There are {count} messages, and no message {high}")
         return low - 1, high
@@ -325,6 +327,10 @@ class View:
         for uid, flags in altered.changed.items():
             self._set(uid, flags, altered.modseq)
         self._changed = self._changed.difference(altered.changed) or _NONE
+
+    def tell_again(self, uids: Iterable[int]) -> None:
+        """Tell of flags that the client was to learn from an answer which it never got."""
+        self._changed = self._changed.union(uids) or _NONE
 
     def _append(self, snapshot: Snapshot, start: int) -> None:
         """Add the messages of a snapshot from this place on."""
@@ -442,7 +448,3 @@ class View:
                 changes.append(FlagsChanged(uid, number, self.flags_of(uid), self.is_recent(uid), modseq))
         self._changed = _NONE
         return changes
-
-
-def _ordered(first: int, second: int) -> tuple[int, int]:
-    return (first, second) if first <= second else (second, first)

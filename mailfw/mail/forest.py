@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from mailfw.mail.conversation import NO_ID, WIDTH
 from mailfw.mail.steps import PORTION, Steps, ordered, portions
@@ -10,281 +11,333 @@ from mailfw.mail.steps import PORTION, Steps, ordered, portions
 #: Steps up the threads of a mailbox to find loops.  One that needs more was made to take long: what else is referred to
 #: counts as a loop.
 _STEPS = 2_000_000
+#: So many of them others can wait for.
+_PATIENCE = 100_000
+
+_NOBODY = -1
 
 
-class Node:
+class Messages(NamedTuple):
     """
-    A message of a forest, or, without a `number`, one that is not there and has children.
+    Messages in the order of the mailbox, in columns.
 
-    `number` is what the message is called in the answer, `sent` its Date or, without one, when it was received;
-    `subject` and `is_answer` are those of `mailfw.mail.sorting.SortKeys`.
+    `numbers` are what they are called in the answer; `sent` is their Date or, without one, when they were received;
+    `subjects` and `answers` are as in `mailfw.mail.sorting.SortKeys`, and `ids` those of
+    `mailfw.mail.conversation.Relations`.
     """
 
-    __slots__ = ("children", "is_answer", "number", "parent", "sent", "subject")
-
-    def __init__(self, number: int, sent: int, subject: bytes, is_answer: bool) -> None:
-        self.number = number
-        self.sent = sent
-        self.subject = subject
-        self.is_answer = is_answer
-        self.parent: Node | None = None
-        self.children: list[Node] = []
-
-    def become(self, other: Node) -> None:
-        """Stand for the message of another node."""
-        self.number, self.sent = other.number, other.sent
-        self.subject, self.is_answer = other.subject, other.is_answer
+    numbers: list[int]
+    sent: list[int]
+    subjects: list[bytes]
+    answers: list[bool]
+    ids: list[bytes]
 
 
-def _nobody() -> Node:
-    return Node(0, 0, b"", False)
+class Threads(NamedTuple):
+    """
+    Trees of nodes, which are places in `numbers`; one whose number is 0 is a message that is not there.
+
+    `children` are in their order; what has none is not in it.
+    """
+
+    numbers: Sequence[int]
+    roots: Sequence[int]
+    children: Mapping[int, Sequence[int]]
 
 
-def ordered_subject(messages: Sequence[Node]) -> Steps[list[Node]]:
-    """Thread messages, given in the order of the mailbox, by their subjects alone."""
-    keys = [(message.subject, message.sent) for message in messages]
+def _ranks(by_date: Sequence[int]) -> list[int]:
+    """Return, for each message, how many were sent before it."""
+    ranks = [0] * len(by_date)
+    for rank, place in enumerate(by_date):
+        ranks[place] = rank
+    return ranks
+
+
+def _by_date(sent: Sequence[int]) -> Steps[list[int]]:
+    """Return messages as they were sent; of two that were at the same time the first was."""
+    return ordered(range(len(sent)), sent.__getitem__)
+
+
+def ordered_subject(messages: Messages) -> Steps[Threads]:
+    """Thread messages by their subjects alone."""
+    subjects = messages.subjects
+    by_date = yield from _by_date(messages.sent)
+    ranks = _ranks(by_date)
     yield
-    places = yield from ordered(range(len(messages)), keys.__getitem__)
-    roots: list[Node] = []
-    for portion in portions(places):
-        for message in map(messages.__getitem__, portion):
-            if roots and roots[-1].subject == message.subject:
-                roots[-1].children.append(message)
+    by_subject = yield from ordered(by_date, subjects.__getitem__)
+    roots: list[int] = []
+    children: dict[int, list[int]] = {}
+    for portion in portions(by_subject):
+        for place in portion:
+            if roots and subjects[roots[-1]] == subjects[place]:
+                children.setdefault(roots[-1], []).append(place)
             else:
-                roots.append(message)
+                roots.append(place)
         yield
-    return (yield from _by_date(roots))
+    roots = yield from ordered(roots, ranks.__getitem__)
+    return Threads(messages.numbers, roots, children)
 
 
 class Forest:
     """
-    Threads by what messages refer to; `add` takes these in the order of the mailbox, a few or all at once.
+    Threads by what messages refer to.
 
     Use one of `references` and `refs`, once.
     """
 
-    def __init__(self) -> None:
-        self._table: dict[bytes, Node] = {}
-        self._nodes: list[Node] = []
-        self._left: dict[int, Node] = {}
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        count = len(messages.ids)
+        own = [ids[:WIDTH] for ids in messages.ids]
+        #: Nodes by id; of two messages with the same id the second stands for itself.
+        self._table = dict(zip(reversed(own), range(count - 1, -1, -1), strict=True))
+        self._table.pop(NO_ID, None)
+        self._table.pop(b"", None)
+        # Nodes behind those of the messages are of messages that are not there.
+        self._parents = [_NOBODY] * count
+        self._families = [0] * count
+        self._children: dict[int, list[int]] = {}
+        self._ranks: list[int] = []
         self._steps = _STEPS
 
-    def add(self, messages: Iterable[tuple[Node, bytes]]) -> None:
-        """Take more messages, with the ids of `mailfw.mail.conversation.Relations`: step 1."""
-        table, nodes = self._table, self._nodes
-        for node, ids in messages:
-            own = ids[:WIDTH]
-            known = table.get(own)
-            if known is not None and not known.number:
-                known.become(node)
-                node = known  # in its place already
-            else:
-                nodes.append(node)
-                # Of two with the same id the second stands for itself.
-                if known is None and own and own != NO_ID:
-                    table[own] = node
-            if len(ids) > WIDTH or node.parent is not None:
-                self._refer(node, ids)
+    # ------------------------------------------------------------ step 1
 
-    def references(self) -> Steps[list[Node]]:
-        """Return REFERENCES: threads with the same subject are one."""
-        roots = yield from self._roots()
-        roots = yield from _sorted(roots)
-        roots = yield from _gathered(roots)
-        return (yield from _sorted(roots))
+    def _referred(self) -> Steps[None]:
+        """Take what the messages refer to."""
+        parents, table = self._parents, self._table
+        octets, steps = 0, self._steps
+        for node, ids in enumerate(self._messages.ids):
+            octets += len(ids)
+            if octets > PORTION * WIDTH or self._steps < steps - _PATIENCE:
+                octets, steps = 0, self._steps
+                yield
+            elder = _NOBODY
+            if len(ids) == 2 * WIDTH:
+                elder = table.get(ids[WIDTH:], _NOBODY)
+                if elder == _NOBODY:
+                    elder = self._unknown(ids[WIDTH:])
+            elif len(ids) > WIDTH:
+                elder = self._chain(ids)
+            if parents[node] != elder:
+                self._give_parent(node, elder)
 
-    def refs(self) -> Steps[list[Node]]:
-        """Return REFS: subjects say nothing, and the thread with the latest message is the last."""
-        roots = yield from self._roots()
-        roots = yield from _sorted(roots)
-        latest = yield from _latest(roots)
-        return (yield from ordered(roots, lambda root: latest[id(root)]))
+    def _unknown(self, id_: bytes) -> int:
+        """Make a node for a message that is not there."""
+        node = self._table[id_] = len(self._parents)
+        self._parents.append(_NOBODY)
+        self._families.append(0)
+        return node
 
-    def _roots(self) -> Steps[list[Node]]:
-        for node in self._left.values():
-            node.children = [child for child in dict.fromkeys(node.children) if child.parent is node]
-            yield
-        return (yield from _pruned([node for node in self._nodes if node.parent is None]))
-
-    def _refer(self, node: Node, ids: bytes) -> None:
-        """Step 1 (A) and (B)."""
-        table = self._table
-        elder: Node | None = None
+    def _chain(self, ids: bytes) -> int:
+        """Step 1 (A): let each message referred to be below the one before it; return the last."""
+        elder = _NOBODY
         for start in range(WIDTH, len(ids), WIDTH):
             id_ = ids[start : start + WIDTH]
-            named = table.get(id_)
-            if named is None:
-                named = table[id_] = _nobody()
-                self._nodes.append(named)
-            if elder is not None and named.parent is None and not self._is_below(elder, named):
-                named.parent = elder
-                elder.children.append(named)
+            named = self._table.get(id_, _NOBODY)
+            if named == _NOBODY:
+                named = self._unknown(id_)
+            if elder != _NOBODY and self._parents[named] == _NOBODY and not self._is_below(elder, named):
+                self._parents[named] = elder
+                self._families[elder] += 1
             elder = named
-        self._give_parent(node, elder)
+        return elder
 
-    def _give_parent(self, node: Node, elder: Node | None) -> None:
+    def _give_parent(self, node: int, elder: int) -> None:
         """Step 1 (B): the last reference, or nobody, takes the place of what others have said; a loop is not made."""
-        if node.parent is elder:
+        before = self._parents[node]
+        if before == elder:
             return
-        if node.parent is not None:
-            # It stays among the children until `_roots`: to find it there could take long.
-            self._left[id(node.parent)] = node.parent
-            node.parent = None
-        if elder is not None and not self._is_below(elder, node):
-            node.parent = elder
-            elder.children.append(node)
+        if before != _NOBODY:
+            self._families[before] -= 1
+            self._parents[node] = _NOBODY
+        if elder != _NOBODY and not self._is_below(elder, node):
+            self._parents[node] = elder
+            self._families[elder] += 1
 
-    def _is_below(self, node: Node, other: Node) -> bool:
+    def _is_below(self, node: int, other: int) -> bool:
         """Whether a node is `other`, or below it."""
-        if not other.children:
-            return node is other
-        at: Node | None = node
-        while at is not None and self._steps:
-            if at is other:
-                return True
-            at = at.parent
-            self._steps -= 1
-        return at is not None
+        if not self._families[other]:
+            return node == other
+        parents, steps = self._parents, self._steps
+        while node != _NOBODY and steps:
+            if node == other:
+                break
+            node = parents[node]
+            steps -= 1
+        self._steps = steps
+        return node != _NOBODY
 
+    # ------------------------------------------------------------ the rest
 
-# ---------------------------------------------------------------- step 3: nodes without a message
+    def references(self) -> Steps[Threads]:
+        """Return REFERENCES: threads with the same subject are one."""
+        roots, _ = yield from self._grown()
+        roots = yield from self._gathered(roots)
+        roots = yield from ordered(roots, self._ranks.__getitem__)
+        return self._threads(roots)
 
-
-def _pruned(roots: list[Node]) -> Steps[list[Node]]:
-    """Take out what is not there; it stays at the root, where it holds several children together."""
-    order = yield from _all(roots)
-    order.reverse()  # the lowest first: whatever is below is done
-    for portion in portions(order):
-        for node in portion:
-            if any(not child.number for child in node.children):
-                node.children = list(_shown(node.children))
-        yield
-    kept: list[Node] = []
-    for portion in portions(roots):
-        for root in portion:
-            if root.number or len(root.children) > 1:
-                kept.append(root)
-            else:
-                kept.extend(root.children)
-        yield
-    return kept
-
-
-def _shown(nodes: Iterable[Node]) -> Iterator[Node]:
-    for node in nodes:
-        if not node.number:
-            yield from node.children
-        else:
-            yield node
-
-
-def _all(roots: Iterable[Node]) -> Steps[list[Node]]:
-    """Return all nodes, each before its children."""
-    found: list[Node] = []
-    waiting = list(roots)
-    while waiting:
-        node = waiting.pop()
-        found.append(node)
-        waiting.extend(node.children)
-        if len(found) % PORTION == 0:
+    def refs(self) -> Steps[Threads]:
+        """Return REFS: subjects say nothing, and the thread with the latest message is the last."""
+        roots, below = yield from self._grown()
+        latest = self._ranks[:]
+        for portion in portions(below):
+            for node in portion:
+                last = max([latest[child] for child in self._children[node]])
+                latest[node] = max(last, latest[node]) if self._is_there(node) else last
             yield
-    return found
+        roots = yield from ordered(roots, latest.__getitem__)
+        return self._threads(roots)
 
+    def _threads(self, roots: list[int]) -> Threads:
+        numbers = self._messages.numbers
+        return Threads([*numbers, *[0] * (len(self._ranks) - len(numbers))], roots, self._children)
 
-# ---------------------------------------------------------------- steps 4 and 6: the order
+    def _is_there(self, node: int) -> bool:
+        return node < len(self._messages.ids)
 
-
-def _date(node: Node) -> int:
-    """Return what orders by when a message was sent, and then by number; of one that is not there its first child's."""
-    first = _first(node)
-    return (first.sent << 32) + first.number
-
-
-def _first(node: Node) -> Node:
-    while not node.number:
-        node = node.children[0]
-    return node
-
-
-def _by_date(nodes: list[Node]) -> Steps[list[Node]]:
-    if len(nodes) <= PORTION:
-        return sorted(nodes, key=_date)
-    dates: list[int] = []
-    for portion in portions(nodes):
-        dates.extend(map(_date, portion))
+    def _grown(self) -> Steps[tuple[list[int], list[int]]]:
+        """Steps 3 and 4: return the roots by date, and all nodes that have children, each behind these."""
+        yield from self._referred()
+        roots = yield from self._families_made()
+        if len(self._parents) > len(self._messages.ids):
+            roots = yield from self._pruned(roots)
+        self._ranks = _ranks((yield from _by_date(self._messages.sent)))
+        self._ranks += [0] * (len(self._parents) - len(self._ranks))
         yield
-    places = yield from ordered(range(len(nodes)), dates.__getitem__)
-    return [nodes[place] for place in places]
+        below = yield from self._from_below(roots)
+        for portion in portions(below):
+            for node in portion:
+                yield from self._sort(node)
+            yield
+        roots = yield from ordered(roots, self._ranks.__getitem__)
+        return roots, below
 
+    def _families_made(self) -> Steps[list[int]]:
+        """Note the children of each node, and return those that are nobody's."""
+        children, parents = self._children, self._parents
+        roots: list[int] = []
+        for portion in portions(range(len(parents))):
+            for node in portion:
+                if (parent := parents[node]) == _NOBODY:
+                    roots.append(node)
+                else:
+                    children.setdefault(parent, []).append(node)
+            yield
+        return roots
 
-def _sorted(roots: list[Node]) -> Steps[list[Node]]:
-    """Put children in order, and return the roots so."""
-    order = yield from _all(roots)
-    order.reverse()
-    for portion in portions(order):
-        for node in portion:
-            if len(node.children) > 1:
-                node.children = yield from _by_date(node.children)
-        yield
-    return (yield from _by_date(roots))
+    def _from_below(self, roots: Sequence[int]) -> Steps[list[int]]:
+        """Return all nodes that have children, each behind its children."""
+        children, found = self._children, list[int]()
+        waiting = [root for root in roots if root in children]
+        while waiting:
+            node = waiting.pop()
+            found.append(node)
+            waiting += [child for child in children[node] if child in children]
+            if len(found) % PORTION == 0:
+                yield
+        found.reverse()
+        return found
 
+    def _pruned(self, roots: list[int]) -> Steps[list[int]]:
+        """Step 3: take out what is not there; it stays at the root, where it holds several children together."""
+        children, count = self._children, len(self._messages.ids)
+        for portion in portions((yield from self._from_below(roots))):
+            for node in portion:
+                if max(children[node]) >= count:
+                    kept = self._shown(children.pop(node))
+                    if kept:
+                        children[node] = kept
+            yield
+        shown: list[int] = []
+        for portion in portions(roots):
+            for root in portion:
+                if root < count or len(children.get(root, ())) > 1:
+                    shown.append(root)
+                else:
+                    shown += children.pop(root, ())
+            yield
+        return shown
 
-def _latest(roots: list[Node]) -> Steps[dict[int, int]]:
-    """Return the date of the latest message of each thread, by the `id` of its root."""
-    latest: dict[int, int] = {}
-    order = yield from _all(roots)
-    order.reverse()
-    for portion in portions(order):
-        for node in portion:
-            dates = [latest.pop(id(child)) for child in node.children]
-            if node.number:
-                dates.append(_date(node))
-            latest[id(node)] = max(dates)
-        yield
-    return latest
-
-
-# ---------------------------------------------------------------- step 5: the same subject
-
-
-def _gathered(roots: list[Node]) -> Steps[list[Node]]:
-    """Put threads together that have the same subject."""
-    table = yield from _by_subject(roots)
-    both: dict[int, Node] = {}
-    gone: set[int] = set()
-    for portion in portions(roots):
-        for root in portion:
-            known = table.get(_first(root).subject)
-            if known is None or known is root:
-                continue
-            gone.add(id(root))
-            if not known.number:
-                known.children.extend([root] if root.number else root.children)
-            elif root.is_answer and not known.is_answer:
-                known.children.append(root)
+    def _shown(self, nodes: Iterable[int]) -> list[int]:
+        found: list[int] = []
+        for node in nodes:
+            if self._is_there(node):
+                found.append(node)
             else:
-                # They are side by side below a message that is not there.
-                above = both[id(known)] = table[_first(root).subject] = _nobody()
-                above.children = [known, root]
-        yield
-    return [both.get(id(root), root) for root in roots if id(root) not in gone]
+                found += self._children.pop(node, ())
+        return found
 
+    def _sort(self, node: int) -> Steps[None]:
+        """Put children in their order: step 4; what is not there was sent when the first of these was."""
+        below = self._children[node]
+        if len(below) > 1:
+            below = self._children[node] = yield from ordered(below, self._ranks.__getitem__)
+        if not self._is_there(node):
+            self._ranks[node] = self._ranks[below[0]]
 
-def _by_subject(roots: list[Node]) -> Steps[dict[bytes, Node]]:
-    """Return the thread of each subject that others of the same join."""
-    table: dict[bytes, Node] = {}
-    for portion in portions(roots):
-        for root in portion:
-            if subject := _first(root).subject:
-                known = table.get(subject)
-                if known is None or _is_better(root, known):
-                    table[subject] = root
-        yield
-    return table
+    # ------------------------------------------------------------ step 5: the same subject
 
+    def _gathered(self, roots: list[int]) -> Steps[list[int]]:
+        """Put threads together that have the same subject, and their children in order: steps 5 and 6."""
+        subjects: dict[int, bytes] = {}
+        for portion in portions(roots):
+            subjects.update({root: self._messages.subjects[self._first(root)] for root in portion})
+            yield
+        table = yield from self._by_subject(subjects)
+        both: dict[int, int] = {}
+        kept: list[int] = []
+        for portion in portions(roots):
+            for root in portion:
+                subject = subjects[root]
+                known = table.get(subject, root)
+                if known == root:
+                    kept.append(root)
+                else:
+                    table[subject] = self._joined(root, known)
+                    if table[subject] != known:
+                        both[known] = table[subject]
+            yield
+        for portion in portions([*both, *table.values()]):
+            for node in portion:
+                if node in self._children:
+                    yield from self._sort(node)
+            yield
+        return [both.get(root, root) for root in kept]
 
-def _is_better(root: Node, known: Node) -> bool:
-    """Whether a thread, not the one with its subject that came before, is the one that others join: step 5 (B)."""
-    if not known.number:
-        return False
-    return not root.number or (known.is_answer and not root.is_answer)
+    def _by_subject(self, subjects: Mapping[int, bytes]) -> Steps[dict[bytes, int]]:
+        """Return the thread of each subject that others of the same join."""
+        table: dict[bytes, int] = {}
+        for portion in portions(list(subjects)):
+            for root in portion:
+                if subject := subjects[root]:
+                    known = table.setdefault(subject, root)
+                    if known != root and self._is_better(root, known):
+                        table[subject] = root
+            yield
+        return table
+
+    def _joined(self, root: int, known: int) -> int:
+        """Let a thread be with another that has its subject: step 5 (C); return which is the one of both."""
+        children = self._children
+        if not self._is_there(known):
+            children[known] += [root] if self._is_there(root) else children.pop(root)
+        elif self._is_answer(root) and not self._is_answer(known):
+            children.setdefault(known, []).append(root)
+        else:
+            # They are side by side below a message that is not there.
+            children[len(self._ranks)] = [known, root]
+            self._ranks.append(0)
+            return len(self._ranks) - 1
+        return known
+
+    def _is_better(self, root: int, known: int) -> bool:
+        """Whether a thread, not the one with its subject that came before, is the one others join: step 5 (B)."""
+        if not self._is_there(known):
+            return False
+        return not self._is_there(root) or (self._is_answer(known) and not self._is_answer(root))
+
+    def _first(self, node: int) -> int:
+        return node if self._is_there(node) else self._children[node][0]
+
+    def _is_answer(self, node: int) -> bool:
+        return self._is_there(node) and self._messages.answers[node]

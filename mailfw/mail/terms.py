@@ -76,7 +76,7 @@ def _within(part: Part) -> Iterator[Piece]:
         for child in part.children:
             # The header of a message within is part of the body; that of a part only describes it.
             section = Section.REST if part.message is None else Section.BODY
-            yield Piece(section, child.header_start, child.header_size)
+            yield Piece(section, child.header_start, min(child.header_size, MAX_HEADER))
             yield from _within(child)
     elif part.type in ("text", "message"):
         yield Piece(Section.BODY, part.body_start, part.body_size, part)

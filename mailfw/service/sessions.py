@@ -173,6 +173,7 @@ def _imap(parts: Parts, name: str, sessions: SessionCount) -> SessionFactory:
             configuration.limits.message_size,
             imap.search_time,
             imap.sessions,
+            imap.message_limit,
         ),
         rules=[_rule(each) for each in configuration.imap_client],
         jmap_url=imap.jmap_url,
@@ -212,6 +213,7 @@ def _rule(client: IMAPClient) -> Rule:
         client.message,
         client.search_time,
         client.sessions,
+        client.message_limit,
     )
 
 

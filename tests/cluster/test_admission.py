@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.cluster.admission import PATIENCE, Admission, OneATime
-from mailfw.cluster.counters import Counters
+from mailfw.cluster.counters import Counters, Register
+from mailfw.imap.allowances import BY_ACCOUNT, SessionCount
 from tests.cluster.counting import attempts
 
 
@@ -78,3 +79,45 @@ class AdmissionTests(SynchronousTestCase):
         self.port.socket.accept()[0].close()
         for client in clients:
             client.close()
+
+
+class SessionTests(SynchronousTestCase):
+    """The sessions of an account are counted over all workers, and are no connections."""
+
+    def worker(self) -> Counters:
+        clock, member = Clock(), object()
+        counters = Counters(
+            attempts(clock), (0, 60.0), clock, lambda _, *said: self.register.connections(member, *said)
+        )
+        self.register.join(member, lambda _, *said: counters.hear_connections(*said))
+        self.members.append(member)
+        return counters
+
+    def setUp(self) -> None:
+        self.register, self.members = Register(), list[object]()
+        self.here, self.there = self.worker(), self.worker()
+        self.counts = [SessionCount(each.elsewhere(BY_ACCOUNT)) for each in (self.here, self.there)]
+
+    def test_a_limit_for_all_workers_together(self) -> None:
+        here, there = self.counts
+        self.assertTrue(here.admit("ann", 2))
+        self.assertTrue(there.admit("ann", 2))
+        self.assertFalse(here.admit("ann", 2))
+        self.assertFalse(there.admit("ann", 2))
+        self.assertTrue(there.admit("bob", 2))
+        here.release("ann")
+        self.assertTrue(there.admit("ann", 2))
+        self.assertFalse(SessionCount(self.worker().elsewhere(BY_ACCOUNT)).admit("ann", 2), "who comes later is told")
+
+    def test_those_of_a_worker_that_dies_count_no_more(self) -> None:
+        here, there = self.counts
+        self.assertTrue(there.admit("ann", 1))
+        self.assertFalse(here.admit("ann", 1))
+        self.register.leave(self.members[1])
+        self.assertTrue(here.admit("ann", 1))
+
+    def test_they_are_no_connections(self) -> None:
+        for _ in range(10):
+            self.counts[0].admit("ann", 0)
+        self.assertFalse(self.here.has_more_than_others(1))
+        self.assertEqual(self.register.totals(), {})

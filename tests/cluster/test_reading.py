@@ -39,6 +39,7 @@ from mailfw.stores.threads import Threads
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.store import (
     AnnotationCases,
+    ColumnCases,
     ReplacingCases,
     SearchCases,
     SharedHistoryCases,
@@ -115,7 +116,9 @@ CHANGES = (
 )
 
 
-class ReadingContract(StoreContract, AnnotationCases, ReplacingCases, SearchCases, SharingCases, SharedHistoryCases):
+class ReadingContract(
+    StoreContract, AnnotationCases, ColumnCases, ReplacingCases, SearchCases, SharingCases, SharedHistoryCases
+):
     """One worker reads, and another has everything changed."""
 
     backend = ""

@@ -11,9 +11,11 @@ from twisted.python.failure import Failure
 
 from mailfw.mail.mailbox import Flags
 from mailfw.testing.dialogue import Dialogue
+from tests.imap.sessions import ANN
 
 _FETCH = re.compile(rb"\* (\d+) (UID)?FETCH \((.*)\)\Z", re.DOTALL)
 _VANISHED = re.compile(rb"\* VANISHED( \(EARLIER\))? ([0-9:,]+)\Z")
+_STATUS = re.compile(rb"\* STATUS (\S+) \(MESSAGES (\d+)")
 _NUMBERED = re.compile(rb"\* (\d+) (EXISTS|RECENT|EXPUNGE)\Z")
 _CODE = re.compile(rb"(?:\*|\S+) OK \[(UIDVALIDITY|UIDNEXT|HIGHESTMODSEQ|MODIFIED|CLOSED|UNSEEN)(?: ([0-9:,]+))?\]")
 _LITERAL = re.compile(rb"\{(\d+)\}\Z")
@@ -36,6 +38,7 @@ class Told:
 class Cache:
     """What a client keeps of a mailbox when it goes: `is_whole` says that it knew each message there was."""
 
+    account: str
     mailbox: str
     uid_validity: int
     modseq: int
@@ -92,8 +95,9 @@ def numbers_in(text: bytes) -> list[int]:
 class Believer:
     """One connection, and what its client believes."""
 
-    def __init__(self, dialogue: Dialogue) -> None:
+    def __init__(self, dialogue: Dialogue, account: str = ANN) -> None:
         self._dialogue = dialogue
+        self.account = account
         self._tag = 0
         self.enabled: set[str] = set()
         self.selected: Selected | None = None
@@ -101,7 +105,10 @@ class Believer:
         self.highest_seen = 0
         #: The set of MODIFIED in the last tagged response.
         self.modified: list[int] = []
-        self.ask("LOGIN ann@example.org secret")
+        #: What NOTIFY has asked for, and how many messages STATUS has told since of mailboxes that are not selected.
+        self.wishes = ""
+        self.elsewhere: dict[str, int] = {}
+        self.ask(f"LOGIN {account} secret")
 
     @property
     def closed(self) -> bool:
@@ -118,6 +125,11 @@ class Believer:
         """Whether VANISHED comes in the place of EXPUNGE."""
         return not self.enabled.isdisjoint({"QRESYNC", "UIDONLY"})
 
+    @property
+    def hears_expunges(self) -> bool:
+        """Whether NOTIFY has asked for what happens in the selected mailbox, expunges too, at once."""
+        return "(SELECTED (" in self.wishes
+
     def ask(self, command: str, literal: bytes | None = None) -> tuple[str, list[bytes]]:
         """Give a command; believe the answer; return its status and its lines."""
         self._tag += 1
@@ -129,8 +141,13 @@ class Believer:
         lines = self.lines()
         words = command.upper().split()
         no_expunges = words[0] in ("FETCH", "STORE", "SEARCH")
-        for line in lines:
+        unasked: list[bytes] = []
+        for at, line in enumerate(lines):
             self.believe(line, no_expunges, words)
+            if line.startswith(tag + b" "):
+                lines, unasked = lines[: at + 1], lines[at + 1 :]
+                break
+        self._hear(unasked)
         if self.closed:
             return "BYE", lines
         if not lines or not lines[-1].startswith(tag + b" "):
@@ -140,11 +157,14 @@ class Believer:
         return lines[-1].split()[1].decode(), lines
 
     def listen(self) -> None:
-        """Hear what comes unasked: only in IDLE is that anything."""
-        for line in self.lines():
-            if not self.idling and not line.startswith(b"* BYE"):
+        """Hear what comes unasked: only in IDLE, and after NOTIFY, is that anything."""
+        self._hear(self.lines())
+
+    def _hear(self, lines: list[bytes]) -> None:
+        for line in lines:
+            if not self.idling and not self.wishes and not line.startswith(b"* BYE"):
                 raise Untrue(f"heard unasked: {line!r}")
-            self.believe(line, False, ["IDLE"])
+            self.believe(line, not self.idling and not self.hears_expunges, ["IDLE"])
 
     def begin_idle(self) -> None:
         """IDLE."""
@@ -187,6 +207,10 @@ class Believer:
             self.enabled.update(line.decode().upper().split()[2:])
         if "IMAP4REV2" in self.enabled and (b"\\Recent" in line or line.endswith(b" RECENT")):
             raise Untrue(f"RECENT in IMAP4rev2: {line!r}")
+        if (status := _STATUS.match(line)) is not None:
+            self.elsewhere[status[1].decode()] = int(status[2])
+        elif line.startswith(b"* LIST"):
+            self.elsewhere.clear()
         if (code := _CODE.match(line)) is not None:
             self._code(code)
         here = self.selected
@@ -307,17 +331,19 @@ class Believer:
         self,
         here: Selected,
         concerned: list[Told],
-        before: dict[int, Flags | None],
-        by_uid: bool,
+        before: dict[int, tuple[int | None, Flags | None]],
         change: str,
         flags: Flags,
     ) -> None:
-        """After a silent STORE assume what was not told: all that was not MODIFIED is as it was said."""
-        numbers = {id(told): number for number, told in enumerate(here.messages, 1)}
+        """
+        After a silent STORE assume what was not told: all that was not MODIFIED is as it was said.
+
+        `before` has how the command named each message, and its flags of then.
+        """
+        still_here = {id(told) for told in here.messages}
         for told in concerned:
-            name = told.uid if by_uid else numbers.get(id(told))
-            old = before[id(told)]
-            if id(told) not in numbers or name in self.modified or told.flags != old:
+            name, old = before[id(told)]
+            if id(told) not in still_here or name in self.modified or told.flags != old:
                 continue
             if not change:
                 told.flags = flags
@@ -333,7 +359,9 @@ class Believer:
             return None
         flags = {told.uid: told.flags for told in here.messages if told.uid is not None and told.flags is not None}
         numbers = {place: told.uid for place, told in enumerate(here.messages, 1) if told.uid is not None}
-        return Cache(here.mailbox, here.uid_validity, modseq, flags, len(flags) == len(here.messages), numbers)
+        return Cache(
+            self.account, here.mailbox, here.uid_validity, modseq, flags, len(flags) == len(here.messages), numbers
+        )
 
 
 def _number(pattern: bytes, items: bytes) -> int | None:

@@ -314,9 +314,16 @@ class Parts(AppendCase):
             b"",
         ):
             answer = self.catenate(b"TEXT {3+}\r\nabc", b'URL "' + url + b'"', b"TEXT {3+}\r\nabc")
-            self.assertTrue(answer.startswith(b'a NO [BADURL "' + url + b'"]'), answer)
+            repeated = b' "' + url + b'"' if url and b"]" not in url else b""
+            self.assertTrue(answer.startswith(b"a NO [BADURL" + repeated + b"] "), answer)
             self.assertTrue(self.ask(self.here, b"b NOOP").startswith(b"b OK"))
         self.assertEqual(self.info(("Drafts",)).messages, 0)
+
+    def test_a_url_that_no_line_can_have_is_not_repeated(self) -> None:
+        for url in (b"/a\r\nz OK [x] y", b"/a\nb", b'/a"b', b"/a\\b", "/é".encode(), b"/" + b"a" * 2000):
+            answer = self.catenate(b"URL {%d+}\r\n%b" % (len(url), url))
+            expected = b' "/a\\"b"' if b'"' in url else b""
+            self.assertTrue(answer.startswith(b"a NO [BADURL" + expected + b"] There is nothing"), answer)
 
     def test_relative_urls_need_a_selected_mailbox(self) -> None:
         self.ask(self.here, b"x UNSELECT")
@@ -380,6 +387,19 @@ class Replacing(AppendCase):
         self.assertIn(b"* OK [APPENDUID %d 1] " % self.info(("Sent",)).uid_validity, answer)
         self.assertIn(b"* 3 EXPUNGE\r\n", answer)
         self.assertEqual(sorted(self.flags()), [1, 2])
+
+    def test_up_to_where_all_was_told(self) -> None:
+        self.ask(self.here, b"e ENABLE QRESYNC")
+        answer = self.say(self.here, b"a UID REPLACE 2 INBOX {3+}\r\nabc\r\n")
+        self.assertIn(b"* VANISHED 2\r\n", answer)
+        self.assertTrue(answer.endswith(b"a OK [HIGHESTMODSEQ %d] Replaced\r\n" % self.info().modseq), answer)
+
+    def test_not_by_number_with_uidonly(self) -> None:
+        self.ask(self.here, b"e ENABLE UIDONLY")
+        self.assertIn(b"a BAD [UIDREQUIRED]", self.say(self.here, b"a REPLACE 2 INBOX {3+}\r\nabc\r\n"))
+        answer = self.say(self.here, b"a UID REPLACE 2 INBOX {3+}\r\nabc\r\n")
+        self.assertIn(b"* VANISHED 2\r\n", answer)
+        self.assertEqual(sorted(self.flags()), [1, 3, 4])
 
     def test_with_parts(self) -> None:
         self.assertIn(b"a OK", self.say(self.here, b"a UID REPLACE 1 INBOX CATENATE (URL ;UID=1 TEXT {1+}\r\nx)\r\n"))

@@ -11,9 +11,55 @@ from twisted.internet.defer import Deferred
 from mailfw.imap.allowances import Allowance, Rule, SessionCount, allowed
 from mailfw.imap.capabilities import CAPABILITIES
 from mailfw.imap.factory import imap_factory
+from mailfw.imap.verbs import COMMANDS
 from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
 from tests.imap.sessions import ANN, SessionCase
+
+#: Commands before login.
+_BEFORE = (b"AUTHENTICATE", b"STARTTLS")
+#: What belongs to each capability besides the commands that are its own.
+_BELONGS = {
+    b"SASL-IR": [b"AUTHENTICATE PLAIN AGEAYg=="],
+    b"AUTH": [b"AUTHENTICATE PLAIN"],
+    b"STARTTLS": [b"STARTTLS"],
+    b"ID": [b"ID NIL"],
+    b"MOVE": [b"MOVE 1 Trash", b"UID MOVE 1 Trash"],
+    b"UIDPLUS": [b"UID EXPUNGE 1"],
+    b"CREATE-SPECIAL-USE": [b"CREATE x (USE ())"],
+    b"CONDSTORE": [
+        b"SELECT INBOX (CONDSTORE)",
+        b"FETCH 1 MODSEQ",
+        b"FETCH 1 FLAGS (CHANGEDSINCE 1)",
+        b"STORE 1 (UNCHANGEDSINCE 1) FLAGS ()",
+        b"SEARCH MODSEQ 1",
+    ],
+    b"QRESYNC": [b"SELECT INBOX (QRESYNC (1 1))", b"UID FETCH 1 FLAGS (CHANGEDSINCE 1 VANISHED)"],
+    b"OBJECTID": [b"FETCH 1 EMAILID", b"FETCH 1 (THREADID)", b"SEARCH EMAILID x", b"SEARCH NOT THREADID x"],
+    b"PREVIEW": [b"FETCH 1 PREVIEW", b"FETCH 1 (FLAGS PREVIEW (LAZY))"],
+    b"SAVEDATE": [b"FETCH 1 SAVEDATE", b"SEARCH SAVEDON 1-Feb-2026", b"SEARCH SAVEDATESUPPORTED"],
+    b"BINARY": [b"FETCH 1 BINARY[]", b"FETCH 1 BINARY.SIZE[1]", b"APPEND INBOX ~{3+}\r\nabc"],
+    b"MULTIAPPEND": [b"APPEND INBOX {3+}\r\nabc {3+}\r\nabc"],
+    b"CATENATE": [b"APPEND INBOX CATENATE (TEXT {3+}\r\nabc)"],
+    b"UTF8=ACCEPT": [b"APPEND INBOX UTF8 (~{3+}\r\nabc)"],
+    b"LIST-EXTENDED": [b'LIST "" (a b)', b'LIST (SUBSCRIBED) "" *', b'LIST "" * RETURN (CHILDREN)'],
+    b"LIST-STATUS": [b'LIST "" * RETURN (STATUS (MESSAGES))'],
+    b"SPECIAL-USE": [b'LIST (SPECIAL-USE) "" *', b'LIST "" * RETURN (SPECIAL-USE)'],
+    b"ESEARCH": [b"SEARCH RETURN (MIN) ALL"],
+    b"SEARCHRES": [b"SEARCH RETURN (SAVE) ALL", b"FETCH $ FLAGS", b"SEARCH $"],
+    b"SEARCH=FUZZY": [
+        b"SEARCH FUZZY SUBJECT x",
+        b"SEARCH RETURN (RELEVANCY) FUZZY SUBJECT x",
+        b"SORT (RELEVANCY) UTF-8 FUZZY SUBJECT x",
+    ],
+    b"MESSAGELIMIT": [b"SEARCH UIDAFTER 1", b"SEARCH NOT UIDBEFORE 1"],
+    b"WITHIN": [b"SEARCH OLDER 10", b"SEARCH OR YOUNGER 10 ALL"],
+    b"CONTEXT=SEARCH": [b"SEARCH RETURN (UPDATE) ALL", b"SEARCH RETURN (CONTEXT) ALL"],
+    b"PARTIAL": [b"FETCH 1 FLAGS (PARTIAL 1:2)"],
+    b"SORT=DISPLAY": [b"SORT (DISPLAYFROM) UTF-8 ALL", b"SORT (REVERSE DISPLAYTO) UTF-8 ALL"],
+    b"ESORT": [b"SORT RETURN (COUNT) (DATE) UTF-8 ALL"],
+    b"CONTEXT=SORT": [b"SORT RETURN (UPDATE) (DATE) UTF-8 ALL"],
+}
 
 
 class OfferTests(SessionCase):
@@ -30,6 +76,48 @@ class OfferTests(SessionCase):
         dialogue = self.log_in()
         self.assertEqual(set(usual) - set(self.offered(dialogue)), {b"COMPRESS=DEFLATE", b"ID"})
         self.assertIn(b"z BAD There is no such command", self.ask(dialogue, b"z COMPRESS DEFLATE"))
+
+    def refused(self, line: bytes, *without: bytes) -> bytes:
+        """Return what a line with literals in it is answered in a session without capabilities."""
+        self.settings = replace(self.settings, allowance=Allowance(frozenset(without)))
+        dialogue = self.log_in() if not line.startswith(_BEFORE) else self.connect()
+        if not line.startswith((b"SELECT", *_BEFORE)):
+            self.ask(dialogue, b"s SELECT INBOX")
+        dialogue.say(b"a " + line + b"\r\n")
+        return dialogue.hear()
+
+    def test_what_is_switched_off_is_not_understood(self) -> None:
+        self.put()
+        for capability, lines in _BELONGS.items():
+            for line in lines:
+                self.assertRegex(self.refused(line, capability), rb"(?m)^a BAD There is no ", capability)
+                self.assertNotRegex(self.refused(line), rb"(?m)^a BAD There is no ", line)
+
+    def test_all_commands_of_extensions_can_be_switched_off(self) -> None:
+        plain = b"CAPABILITY NOOP LOGOUT LOGIN SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB"
+        plain += b" STATUS APPEND CHECK CLOSE EXPUNGE SEARCH FETCH STORE COPY"
+        named = {name.removeprefix(b"UID ") for name, verb in COMMANDS.items() if not verb.capability}
+        self.assertEqual(named, set(plain.split()))
+        names = {each.name for each in CAPABILITIES}
+        self.assertLessEqual({verb.capability for verb in COMMANDS.values()} - {b""}, names)
+
+    def test_a_page_belongs_to_either_of_two(self) -> None:
+        self.put()
+        line = b"SEARCH RETURN (PARTIAL 1:5) ALL"
+        self.assertIn(b"a OK", self.refused(line, b"PARTIAL"))
+        self.assertIn(b"a OK", self.refused(line, b"CONTEXT=SEARCH"))
+        self.assertIn(b"a BAD", self.refused(line, b"CONTEXT=SEARCH", b"PARTIAL"))
+
+    def test_what_one_may_not_do_does_not_come_back_with_another(self) -> None:
+        self.put()
+        self.assertIn(b"a OK", self.refused(b"FETCH 1 PREVIEW"))
+        self.assertIn(b"a BAD", self.refused(b"FETCH 1 PREVIEW", b"PREVIEW"))
+        self.assertIn(b"a OK", self.refused(b"FETCH 1 PREVIEW"))
+
+    def test_literals_that_do_not_wait(self) -> None:
+        line = b"APPEND INBOX {3+}\r\nabc"
+        self.assertIn(b"a OK", self.refused(line, b"LITERAL+"))
+        self.assertIn(b"a BAD [TOOBIG]", self.refused(line, b"LITERAL+", b"LITERAL-"))
 
     def test_what_an_account_or_a_program_is_not_offered(self) -> None:
         rules = [
@@ -106,6 +194,19 @@ class CompressTests(SessionCase):
         self.assertIn(b"z NO [COMPRESSIONACTIVE]", ask(b"z COMPRESS DEFLATE"))
         self.assertNotIn(b"COMPRESS", ask(b"c CAPABILITY"))
         self.assertIn(b"* BYE", ask(b"o LOGOUT"))
+
+    def test_tls_does_not_begin_within(self) -> None:
+        """What was sent in the clear, and waits for room, would be taken for what was sent under TLS."""
+        self.settings = replace(self.settings, tls=object())
+        dialogue = self.log_in()
+        self.ask(dialogue, b"z COMPRESS DEFLATE")
+        out, back = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+        lines = b"u UNAUTHENTICATE\r\nc CAPABILITY\r\ns STARTTLS\r\n"
+        dialogue.say(out.compress(lines) + out.flush(zlib.Z_SYNC_FLUSH))
+        said = back.decompress(dialogue.hear())
+        self.assertNotIn(b"STARTTLS", said)
+        self.assertIn(b"s BAD", said)
+        self.assertFalse(dialogue.transport.tls_started)
 
     def test_not_before_login(self) -> None:
         self.assertIn(b"z BAD", self.ask(self.connect(), b"z COMPRESS DEFLATE"))

@@ -223,8 +223,8 @@ class Octets(FetchCase):
             real(octets)
 
         self.patch(dialogue.transport, "write", write)
-        answer = self.fetch(dialogue, b"(" + b" ".join([b"BODY[]"] * 9) + b")")
-        self.assertEqual(answer, b" ".join([b"BODY[] {200002}\r\n" + octets] * 9))
+        answer = self.fetch(dialogue, b"(" + b" ".join([b"BODY[]<0.%d>" % (10**9 + n) for n in range(9)]) + b")")
+        self.assertEqual(answer, b" ".join([b"BODY[]<0> {200002}\r\n" + octets] * 9))
         self.assertLess(max(writes), 500_000)
 
     def test_nul_is_never_sent(self) -> None:
@@ -308,6 +308,26 @@ class Broken(FetchCase):
         self.assertEqual(len(lines), 1)
         self.assertTrue(lines[0].startswith(b"f NO [SERVERBUG]"), lines)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
+    def test_what_was_marked_and_not_answered_is_told(self) -> None:
+        for _ in range(3):
+            self.deliver(SIMPLE)
+        dialogue = self.open()
+        real = self.store.content
+
+        async def content(account: str, mailbox: str, uid: int) -> Any:
+            if uid == 2:
+                raise OSError("disk")
+            return await real(account, mailbox, uid)
+
+        self.patch(self.store, "content", content)
+        answer = self.ask(dialogue, b"f FETCH 1:3 BODY[TEXT]")
+        told = b" FLAGS (\\Seen \\Recent)"
+        lines = [b"* 1 FETCH (BODY[TEXT] {14}", b"How are you?", told + b")"]
+        lines += [b"* %d FETCH (%b)" % (number, told[1:]) for number in (2, 3)]
+        self.assertEqual(answer.split(b"\r\n")[:-2], lines)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual(self.ask_lines(dialogue, b"n NOOP"), [b"n OK Done"])
 
     def test_content_that_ends_early(self) -> None:
         octets = b"\r\n" + b"x" * 600_000

@@ -85,9 +85,15 @@ class Reading(SynchronousTestCase):
             b"BODY[]<1.99999999999>",
             b"BODY.PEEK",
             b"BODY[" + b"1." * 300 + b"1]",
-            b"(" + b" ".join([b"UID"] * 200) + b")",
+            b"(" + b" ".join([b"BODY[%d]" % number for number in range(1, 102)]) + b")",
+            b"BODY[HEADER.FIELDS (" + b" ".join([b"to"] * 9000) + b")]",
+            b"(" + b" ".join([b"BODY[HEADER.FIELDS (%b)]" % (b"%d" % n * 500) for n in range(10, 50)]) + b")",
         ):
             self.assertRaises(BadSyntax, read, text)
+
+    def test_nothing_is_answered_twice(self) -> None:
+        items = read(b"(" + b" ".join([b"BODYSTRUCTURE BODY[] FLAGS BODY[]<0.1>"] * 200) + b")").items
+        self.assertEqual(len(items), 4)
 
     @given(st.text('BODYHEARFILS1.0[]<>() "{}x').map(str.encode) | st.binary())
     def test_nothing_but_refusals(self, text: bytes) -> None:

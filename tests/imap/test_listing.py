@@ -324,6 +324,15 @@ class Rev2(TreeCase):
         self.says(self.here, b"CREATE plain/")
         self.says(self.here, b'LIST "" "%b"' % decomposed, b'* LIST (\\HasNoChildren) "/" "%b"' % composed)
 
+    def test_a_mailbox_that_is_opened_tells_its_name(self) -> None:
+        decomposed, composed = "Cafe\u0301".encode(), "Caf\u00e9".encode()
+        self.says(self.here, b"CREATE Plain")
+        self.assertIn(b'* LIST () "/" Plain\r\n', self.ask(self.here, b"s SELECT Plain"))
+        self.ask(self.here, b'c CREATE "%b"' % composed)
+        expected = b'* LIST () "/" "%b" ("OLDNAME" ("%b"))\r\n' % (composed, decomposed)
+        self.assertIn(expected, self.ask(self.here, b's EXAMINE "%b"' % decomposed))
+        self.assertIn(b'* LIST () "/" INBOX\r\n', self.ask(self.here, b"s SELECT inbox"))
+
     def test_a_rename_tells_the_old_name(self) -> None:
         self.says(self.here, b"RENAME Junk Spam", b'* LIST () "/" Spam ("OLDNAME" (Junk))')
 

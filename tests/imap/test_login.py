@@ -96,6 +96,7 @@ class Login(SessionCase):
         self.assertTrue(self.ask(dialogue, b"a LOGIN ann@example.org secret").startswith(b"a NO [UNAVAILABLE]"))
         self.assertTrue(self.ask(dialogue, b"a SELECT INBOX").startswith(b"a BAD"))
         self.assertEqual(len(self.flushLoggedErrors(NoSuchAccount)), 1)
+        self.assertEqual(self.realm.logouts, 1, "a login that came to nothing does not count until the end")
         dialogue.leave()
         self.assertEqual(self.realm.logouts, 1)
 

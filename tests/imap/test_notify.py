@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
+from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import (
     DELETED,
     FLAGGED,
@@ -201,7 +205,41 @@ class SelectedTests(NotifyCase):
         said = self.ask(dialogue, b"s SELECT Work")
         self.assertNotIn(b"FETCH", said)
         self.put(1, path=WORK)
-        self.assertIn(b"* 3 FETCH (UID 3)\r\n", dialogue.hear())
+        self.assertEqual(dialogue.hear(), b"* 3 EXISTS\r\n* 3 RECENT\r\n* 3 FETCH (UID 3)\r\n")
+
+    def test_modification_sequences(self) -> None:
+        dialogue = self.wishing(b"SET (SELECTED (MessageNew (MODSEQ) MessageExpunge))", b"INBOX")
+        self.put(1)
+        self.assertIn(b"* 1 FETCH (MODSEQ (%d))" % self.info().modseq, dialogue.hear())
+        self.ask(dialogue, b"e ENABLE QRESYNC")
+        self.put(1)
+        self.assertIn(b"* 2 FETCH (UID 2 MODSEQ (%d))" % self.info().modseq, dialogue.hear())
+
+    def test_what_cannot_begin_changes_nothing(self) -> None:
+        dialogue = self.wishing(b"SET (MAILBOXES Work (MessageNew MessageExpunge))")
+        with patch.object(self.store, "subscriptions", side_effect=NoSuchAccount):
+            self.assertIn(b"n NO", self.ask(dialogue, b"n NOTIFY SET (PERSONAL (MailboxName))"))
+        self.put(1, path=WORK)
+        self.assertIn(b"* STATUS Work", heard := dialogue.hear())
+        self.assertNotIn(b"* LIST", heard)
+
+    def test_a_store_that_fails(self) -> None:
+        """Neither the session ends, nor is what has happened forgotten."""
+        dialogue = self.wishing(b"SET (SELECTED (MessageNew (UID ENVELOPE) MessageExpunge)) (PERSONAL (MailboxName))")
+        self.ask(dialogue, b"s SELECT INBOX")
+
+        def fail(*arguments: Any) -> Any:
+            raise ZeroDivisionError
+
+        with patch.object(self.store, "rows", fail):
+            self.put(1)
+        with patch.object(self.store, "mailboxes", fail):
+            self.edit(CreateMailbox(("Play",)))
+        self.assertGreaterEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertNotIn(b"Play", dialogue.hear())
+        self.put(1, path=WORK)
+        self.assertIn(b"Play", dialogue.hear())
+        self.assertIn(b"x OK", self.ask(dialogue, b"x NOOP"))
 
 
 class RefusalTests(NotifyCase):

@@ -114,6 +114,22 @@ class Setting(QuotaCase):
 
 
 class Shared(SharedCase):
+    def test_what_is_added_counts_as_the_owners(self) -> None:
+        quotas = PretendQuotas()
+        self.start_over(MemoryStore(quotas))
+        self.share("lri")
+        self.share("lri", "Sent")
+        bob = self.enter(BOB)
+        name, message = "Shared/ann@example.org/INBOX", "{3+}\r\nabc"
+        quotas.limited[ANN] = QuotaLimits(0, 1)
+        self.says(bob, f"a APPEND {name} {message}", "a OK [APPENDUID ")
+        self.says(bob, f"b APPEND {name} {message}", "b NO [OVERQUOTA]")
+        self.says(bob, f"c APPEND Shared/ann@example.org/Sent {message}", "c NO [OVERQUOTA]")
+        self.says(bob, f"d APPEND INBOX {message}", "d OK [APPENDUID ")
+        quotas.limited = {BOB: QuotaLimits(0, 1)}
+        self.says(bob, f"e APPEND INBOX {message}", "e NO [OVERQUOTA]")
+        self.says(bob, f"f APPEND {name} {message}", "f OK [APPENDUID ")
+
     def test_whose_mailbox_it_is_keeps_his_quota_to_himself(self) -> None:
         self.share("lr")
         bob = self.enter(BOB)

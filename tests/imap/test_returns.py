@@ -79,8 +79,8 @@ class Returns(ReturnCase):
             b"SEARCH RETURN (RELEVANCY) SUBJECT x",
             b"SEARCH " + b"NOT " * 10_000 + b"SEEN",
             b"SEARCH " + b"(" * 10_000,
-            b"SEARCH" + b" $" * 21,
-            b"SEARCH" + b" UID $" * 21,
+            b"SEARCH" + b" $" * 5,
+            b"SEARCH" + b" UID $" * 5,
             b"SEARCH " + b"FUZZY " * 10_000 + b"SEEN",
         ):
             self.assertTrue(self.ask(self.dialogue, b"a " + line).startswith(b"a BAD "), line[:60])

@@ -1,5 +1,6 @@
 """The order of things, other sessions, faults and abuse."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from mailfw.mail.failure import NoSpace, OverQuota
 from mailfw.mail.mailbox import DeleteMailbox, FlagChange, RenameMailbox
 from mailfw.testing.dialogue import Dialogue, run_now
+from mailfw.wire import stream
 from mailfw.wire.limits import ConnectionLimits
 from tests.imap.sessions import ANN, SessionCase
 
@@ -63,6 +65,13 @@ class OtherSessions(SessionCase):
             self.ask_lines(here, b"a STORE 1:2 +FLAGS.SILENT (\\Flagged)"),
             [b"* 1 FETCH (FLAGS (\\Flagged \\Seen \\Recent))", b"a OK Stored"],
         )
+
+    def test_a_silent_store_that_first_learns_modseqs_tells_it_too(self) -> None:
+        here = self.open()
+        run_now(self, self.store.alter(ANN, self.info().id, [1], FlagChange.ADD, frozenset({"\\Seen"})))
+        heard = self.ask(here, b"a STORE 1:2 (UNCHANGEDSINCE %d) +FLAGS.SILENT (\\Flagged)" % self.info().modseq)
+        self.assertRegex(heard, rb"\* 1 FETCH \(FLAGS \(\\Flagged \\Seen \\Recent\) MODSEQ \(\d+\)\)")
+        self.assertRegex(heard, rb"\* 2 FETCH \(MODSEQ \(\d+\)\)")
 
     def test_keywords_that_differ_in_case_are_one(self) -> None:
         here = self.open()
@@ -245,6 +254,31 @@ class Faults(SessionCase):
         self.store.snapshot = working
         self.assertIn(b"* 1 EXISTS", self.ask(here, b"a NOOP"))
 
+    def test_a_mailbox_that_is_numbered_anew(self) -> None:
+        """What the client knows by UID are other messages now."""
+        self.put(1)
+        here = self.open()
+        working = self.store.snapshot
+
+        async def renumbered(*args: Any) -> Any:
+            found = await working(*args)
+            return replace(found, info=replace(found.info, uid_validity=found.info.uid_validity + 1))
+
+        self.store.snapshot = renumbered
+        self.put(1)
+        self.assertTrue(self.ask(here, b"a NOOP").startswith(b"* BYE "))
+
+    def test_a_close_that_fails_closes_nothing(self) -> None:
+        self.put(1, "\\Deleted")
+        here = self.open()
+
+        async def fail(*args: Any) -> None:
+            raise NoSpace
+
+        self.patch(self.store, "expunge", fail)
+        self.assertTrue(self.ask(here, b"a CLOSE").startswith(b"a NO [UNAVAILABLE]"))
+        self.assertTrue(self.ask(here, b"a CHECK").startswith(b"a OK"))
+
 
 class Abuse(SessionCase):
     def test_bad_commands_are_counted(self) -> None:
@@ -257,6 +291,14 @@ class Abuse(SessionCase):
         self.assertFalse(dialogue.closed)
         self.assertIn(b"* BYE ", self.ask(dialogue, b"\0"))
         self.assertTrue(dialogue.closed)
+
+    def test_who_sends_nothing_but_empty_lines_gives_way_to_others(self) -> None:
+        self.patch(stream, "TURN", 0.0)
+        dialogue = self.connect()
+        dialogue.say(b"\r\n" * 3 + b"a NOOP\r\n")
+        self.assertEqual(dialogue.hear(), b"")
+        self.clock.pump([0.0] * 4)
+        self.assertEqual(dialogue.hear(), b"a OK Done\r\n")
 
     def test_browsers_are_sent_away(self) -> None:
         dialogue = self.connect()

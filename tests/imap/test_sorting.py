@@ -5,8 +5,10 @@ from dataclasses import replace
 from mailfw.imap.allowances import Allowance
 from mailfw.imap.answered import Answered
 from mailfw.imap.commands.finder import Finder, TookTooLong
+from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import CreateMailbox, FlagChange, NewMessage, Path, Subscribe
 from mailfw.testing.dialogue import Dialogue, run_now
+from mailfw.wire.interruptions import Disconnected
 from tests.imap.sessions import ANN, HeldDraft
 from tests.imap.test_returns import ReturnCase
 from tests.imap.test_search import DAY
@@ -185,6 +187,58 @@ class Contexts(ReturnCase):
         self.mark(2)
         self.assertEqual(self.told(dialogue), [])
 
+    def test_numbers_and_what_was_saved_stay_what_they_were(self) -> None:
+        self.put(6)
+        dialogue = self.open()
+        self.asked(dialogue, b"SEARCH RETURN (SAVE) 5:6")
+        for tag, line in (
+            (b"s", b"UID SEARCH RETURN (UPDATE) OR $ 2:3 FLAGGED"),
+            (b"m", b"UID SEARCH RETURN (UPDATE) NOT 1:3 FLAGGED"),
+            (b"w", b"UID SEARCH RETURN (UPDATE) 1:* FLAGGED"),
+        ):
+            self.assertIn(tag + b" OK", self.ask(dialogue, tag + b" " + line))
+        self.asked(dialogue, b"SEARCH RETURN (SAVE) 1")
+        self.remove(1)
+        self.told(dialogue)
+        self.mark(3, 4, 6)
+        self.assertEqual(
+            sorted(self.told(dialogue)),
+            [
+                b'ESEARCH (TAG "m") UID ADDTO (0 4,6)',
+                b'ESEARCH (TAG "s") UID ADDTO (0 3,6)',
+                b'ESEARCH (TAG "w") UID ADDTO (0 3:4,6)',
+            ],
+        )
+        self.remove(2, 3, 4, 5, 6)
+        self.told(dialogue)
+        self.put(1, "\\Flagged")
+        self.assertEqual(
+            sorted(self.told(dialogue)),
+            [b"1 EXISTS", b'ESEARCH (TAG "m") UID ADDTO (0 7)', b'ESEARCH (TAG "w") UID ADDTO (0 7)'],
+        )
+
+    def test_with_uidonly_no_numbers_are_told(self) -> None:
+        self.put(2)
+        dialogue = self.open()
+        self.asked(dialogue, b"SEARCH RETURN (UPDATE) FLAGGED")
+        self.ask(dialogue, b"u UID SEARCH RETURN (UPDATE) 1:2 FLAGGED")
+        self.assertIn(b'NO [NOUPDATE "a"] No more updates of that result', self.told(dialogue, b"ENABLE UIDONLY"))
+        self.mark(1)
+        told = [each for each in self.told(dialogue) if b"FETCH" not in each]
+        self.assertEqual(told, [b'ESEARCH (TAG "u") UID ADDTO (0 1)'])
+
+    def test_one_whose_client_leaves_is_no_failure(self) -> None:
+        async def find(*_: object) -> None:
+            raise Disconnected
+
+        self.put(2)
+        dialogue = self.open()
+        self.one(dialogue, b"SEARCH RETURN (UPDATE) FLAGGED")
+        self.mark(1)
+        self.patch(Finder, "find", find)
+        self.assertNotIn(b"NOUPDATE", self.ask(dialogue, b"n NOOP"))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_there_are_not_too_many(self) -> None:
         dialogue = self.open()
         for number in range(16):
@@ -236,6 +290,18 @@ class SeveralMailboxes(ReturnCase):
         self.assertEqual(self.asked(dialogue, line), [answer])
         self.assertEqual(self.asked(dialogue, b"ESEARCH RETURN (COUNT MIN) ALL"), [answer])
         self.assertEqual(self.asked(dialogue, b"ESEARCH IN (personal) SUBJECT nothing"), [])
+
+    def test_a_mailbox_that_goes_is_passed_over(self) -> None:
+        gone = self.info(("Work",)).id
+        find = Finder.find
+
+        async def removed(finder: Finder, *_: object) -> list[int]:
+            if finder._view.mailbox_id == gone:
+                raise NoSuchMailbox("It is gone")
+            return await find(finder)
+
+        self.patch(Finder, "find", removed)
+        self.assertEqual(self.found(self.log_in(), b"ESEARCH IN (mailboxes (Work Play)) SUBJECT hello"), [b"Play"])
 
     def test_refusals(self) -> None:
         dialogue = self.log_in()
@@ -341,12 +407,12 @@ class AskedAgain(ReturnCase):
 
     def test_only_a_few_are_kept(self) -> None:
         answered = Answered()
-        for number in range(10):
+        for number in range(102):
             answered.keep(number, [1, 2], number)
-        self.assertEqual([answered.get(number, [1, 2]) for number in (5, 6, 9)], [None, 6, 9])
-        self.assertIsNone(answered.get(9, [1, 3]))
-        answered.keep("large", range(300_000), "answer")
-        self.assertIsNone(answered.get("large", range(300_000)))
+        self.assertEqual([answered.get(number, [1, 2]) for number in (1, 2, 101)], [None, 2, 101])
+        self.assertIsNone(answered.get(101, [1, 3]))
+        answered.keep("large", range(1_100_000), "answer")
+        self.assertIsNone(answered.get("large", range(1_100_000)))
 
 
 class SwitchedOff(ReturnCase):
@@ -364,7 +430,142 @@ class SwitchedOff(ReturnCase):
             self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
 
 
+class MessageLimit(ReturnCase):
+    """RFC 9738, with a limit of three messages."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.put(2, "\\Seen", "\\Deleted")
+        self.put(4, "\\Deleted")
+        self.limit(3)
+        self.dialogue = self.open()
+
+    def limit(self, messages: int, *without: bytes) -> None:
+        self.settings = replace(self.settings, allowance=Allowance(frozenset(without), messages=messages))
+
+    def last(self, line: bytes) -> bytes:
+        return self.ask_lines(self.dialogue, b"a " + line)[-1]
+
+    def test_who_is_told(self) -> None:
+        self.assertIn(b" MESSAGELIMIT=3 ", self.ask(self.dialogue, b"c CAPABILITY").replace(b"\r\n", b" "))
+        self.assertNotIn(b"MESSAGELIMIT", self.ask(self.connect(), b"c CAPABILITY"))
+        for limit, without in ((0, ()), (3, (b"MESSAGELIMIT",))):
+            self.limit(limit, *without)
+            self.dialogue = self.open()
+            self.assertNotIn(b"MESSAGELIMIT", self.ask(self.dialogue, b"c CAPABILITY"))
+            self.assertEqual(len(self.asked(self.dialogue, b"FETCH 1:* (FLAGS)")), 6)
+
+    def test_the_last_messages_are_worked_on(self) -> None:
+        for line, told in (
+            (b"FETCH 1:* (UID)", [b"* 4 FETCH (UID 4)", b"* 5 FETCH (UID 5)", b"* 6 FETCH (UID 6)"]),
+            (b"UID SEARCH NOT FLAGGED", [b"* SEARCH 4 5 6"]),
+            (b"UID SEARCH RETURN (ALL COUNT) SEEN", [b'* ESEARCH (TAG "a") UID COUNT 0']),
+        ):
+            lines = self.ask_lines(self.dialogue, b"a " + line)
+            self.assertEqual(lines[:-1], told)
+            self.assertTrue(lines[-1].startswith(b"a OK [MESSAGELIMIT 3 4] "), lines[-1])
+        self.assertTrue(self.last(b"STORE 1:* +FLAGS.SILENT (\\Flagged)").startswith(b"a OK [MESSAGELIMIT 3 4] "))
+        self.assertEqual([uid for uid, flags in self.flags().items() if "\\Flagged" in flags], [4, 5, 6])
+
+    def test_the_rest_is_asked_for(self) -> None:
+        for line, told in (
+            (b"UID FETCH 1:3 (UID)", [b"* %d FETCH (UID %d)" % (number, number) for number in (1, 2, 3)]),
+            (b"UID SEARCH UIDBEFORE 4 SEEN", [b"* SEARCH 1 2"]),
+            (b"UID SEARCH (UIDAFTER 2 UIDBEFORE 6) UNSEEN", [b"* SEARCH 3 4 5"]),
+            (b"UID SEARCH UIDAFTER 6", [b"* SEARCH"]),
+            (b"UID SEARCH UIDBEFORE 1", [b"* SEARCH"]),
+            (b"UID SEARCH UIDAFTER 4294967295", [b"* SEARCH"]),
+            (b"UID SEARCH 1:3 2:6 SEEN", [b"* SEARCH 2"]),
+        ):
+            lines = self.ask_lines(self.dialogue, b"a " + line)
+            self.assertEqual(lines[:-1], told, line)
+            self.assertTrue(lines[-1].startswith(b"a OK ") and b"MESSAGELIMIT" not in lines[-1], lines[-1])
+        for keys in (b"UIDAFTER 0", b"UIDBEFORE 1:2", b"UIDAFTER *", b"UIDBEFORE"):
+            self.assertTrue(self.last(b"UID SEARCH " + keys).startswith(b"a BAD "), keys)
+
+    def test_what_is_saved_is_what_was_searched(self) -> None:
+        self.ask(self.dialogue, b"a SEARCH RETURN (SAVE) ALL")
+        self.assertEqual(self.one(self.dialogue, b"UID SEARCH RETURN () $"), b"UID ALL 4:6")
+
+    def test_no_part_of_a_result_is_kept_up_to_date(self) -> None:
+        lines = self.ask_lines(self.dialogue, b"a SEARCH RETURN (UPDATE COUNT) ALL")
+        self.assertTrue(lines[0].startswith(b'* NO [NOUPDATE "a"]'), lines)
+
+    def test_messages_are_removed_in_portions(self) -> None:
+        lines = self.ask_lines(self.dialogue, b"a UID EXPUNGE 1:*")
+        self.assertEqual(lines[:-1], [b"* 6 EXPUNGE", b"* 5 EXPUNGE", b"* 4 EXPUNGE"])
+        self.assertTrue(lines[-1].startswith(b"a OK [MESSAGELIMIT 3 4] "), lines)
+        self.put(2)
+        self.ask(self.dialogue, b"e ENABLE CONDSTORE")
+        lines = self.ask_lines(self.dialogue, b"a UID MOVE 1:* Trash")
+        self.assertIn(b"* NO [MESSAGELIMIT 3 3] Only the last of the messages were worked on", lines)
+        self.assertTrue(lines[-1].startswith(b"a OK [HIGHESTMODSEQ "), lines)
+        self.assertEqual(list(self.flags()), [1, 2])
+        self.ask(self.dialogue, b"a STORE 1:2 +FLAGS (\\Deleted)")
+        self.put(4, "\\Deleted")
+        self.ask(self.dialogue, b"a NOOP")
+        lines = self.ask_lines(self.dialogue, b"a EXPUNGE")
+        self.assertEqual((len([each for each in lines if b"EXPUNGE" in each]), self.flags()), (6, {}))
+
+    def test_what_is_done_as_a_whole_is_not_done(self) -> None:
+        run_now(self, self.store.edit_mailbox(ANN, CreateMailbox(("Work",))))
+        for line in (
+            b"COPY 1:4 Work",
+            b"UID COPY 1:* Work",
+            b"SORT (ARRIVAL) UTF-8 ALL",
+            b"UID THREAD REFS UTF-8 UNSEEN",
+            b"FETCH 1:* (UID) (PARTIAL 1:4)",
+            b"ESEARCH IN (personal) ALL",
+            b"APPEND Work {2+}\r\n\r\n {2+}\r\n\r\n {2+}\r\n\r\n {2+}\r\n\r\n",
+        ):
+            lines = self.ask_lines(self.dialogue, b"a " + line)
+            self.assertEqual(lines, [b"a NO [MESSAGELIMIT 3] One command works on 3 messages at most"], line)
+        self.assertEqual(self.flags(("Work",)), {})
+        for line in (
+            b"COPY 1:3 Work",
+            b"SORT (ARRIVAL) UTF-8 2:4",
+            b"THREAD REFS UTF-8 UID 4:6",
+            b"FETCH 1:* (UID) (PARTIAL -1:-3)",
+            b"ESEARCH IN (personal) UIDBEFORE 2",
+            b"APPEND Work {2+}\r\n\r\n {2+}\r\n\r\n {2+}\r\n\r\n",
+        ):
+            last = self.last(line)
+            self.assertTrue(last.startswith(b"a OK ") and b"MESSAGELIMIT" not in last, (line, last))
+
+
 class Bounds(ReturnCase):
+    def test_a_failed_search_saves_nothing(self) -> None:
+        async def find(*_: object) -> None:
+            raise NoSuchMailbox("It is gone")
+
+        self.put(2)
+        dialogue = self.open()
+        self.asked(dialogue, b"SEARCH RETURN (SAVE) ALL")
+        self.asked(dialogue, b"SEARCH RETURN (COUNT) $")
+        for line in (b"SEARCH RETURN (SAVE) $", b"SORT RETURN (SAVE) (DATE) UTF-8 $"):
+            self.asked(dialogue, b"SEARCH RETURN (SAVE) ALL")
+            self.assertTrue(self.ask(dialogue, b"a SEARCH RETURN (SAVE) 9").startswith(b"a BAD"))
+            self.assertEqual(self.one(dialogue, b"UID SEARCH RETURN (COUNT) $"), b"UID COUNT 2")
+            kept, Finder.find = Finder.find, find  # type: ignore[method-assign,assignment] # a store that refuses
+            try:
+                self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a NO [NONEXISTENT]"))
+            finally:
+                Finder.find = kept  # type: ignore[method-assign]
+            self.assertEqual(self.one(dialogue, b"UID SEARCH RETURN (COUNT) $"), b"UID COUNT 0")
+
+    def test_as_deep_as_can_be(self) -> None:
+        self.put(3)
+        dialogue = self.open()
+        for keys, end in (
+            (b"OR SEEN " * 199, b""),
+            (b"OR RECENT NOT " * 99, b""),
+            (b"NOT OR SUBJECT x " * 99, b""),
+            (b"OR SEEN (NOT BODY x " * 66, b" RECENT)" * 66),
+            (b"(RECENT NOT (SEEN OR SMALLER 9 " * 49, b"))" * 49),
+        ):
+            answer = self.ask(dialogue, b"a SEARCH " + keys + b"UNSEEN" + end)
+            self.assertIn(b"a OK", answer, keys)
+
     def test_a_search_has_an_end(self) -> None:
         self.put(3)
         self.settings = replace(self.settings, allowance=Allowance(search_time=1e-9))

@@ -65,6 +65,11 @@ class Patterns(SynchronousTestCase):
         expression = re.escape(pattern).replace(r"\*", ".*").replace("%", "[^/]*")
         self.assertEqual(tree.Pattern(pattern).matches(name), re.fullmatch(expression, name) is not None)
 
+    @given(st.lists(st.text("ab*%/", max_size=4), max_size=5), st.text("ab/", max_size=6))
+    def test_many_match_what_one_of_them_does(self, patterns: list[str], name: str) -> None:
+        alone = any(tree.Pattern(each).matches(name) for each in patterns)
+        self.assertEqual(tree.Pattern(*patterns).matches(name), alone)
+
     def test_no_pattern_takes_long(self) -> None:
         self.assertFalse(tree.Pattern("%a" * 1000 + "b").matches("a" * 2000))
 
@@ -116,6 +121,13 @@ class Recursive(SynchronousTestCase):
             for each in tree.list_entries(infos(*existing), paths, request)
         ]
 
+    def test_others_have_their_turn_before_anything_is_shown(self) -> None:
+        known = infos(*(f"a/{number}" for number in range(500)))
+        request = ListRequest("", ("%",), only_subscribed=True, show_subscribed=True, with_parents=True)
+        walked = tree.walk(known, known.keys(), request)
+        before = next(at for at, entry in enumerate(walked) if entry is not None)
+        self.assertGreaterEqual(before, 500)
+
     def test_a_parent_is_shown_for_what_the_pattern_does_not_reach(self) -> None:
         self.assertEqual(self.shown("%", ["foo/bar"], "foo", "foo/bar", "x"), [("foo", False, False, True)])
         self.assertEqual(self.shown("%", ["foo/bar/baz"], "x"), [("foo", True, False, True)])
@@ -143,7 +155,7 @@ class Recursive(SynchronousTestCase):
 class Subscribed(SynchronousTestCase):
     def lsub(self, pattern: str, *names: str) -> list[tuple[str, tuple[str, ...]]]:
         paths = [tuple(name.split("/")) for name in names]
-        entries = tree.lsub_entries(paths, paths, ListRequest("", (pattern,)))
+        entries = filter(None, tree.walk_subscribed(paths, paths, ListRequest("", (pattern,))))
         return [("/".join(entry.path), entry.attributes) for entry in entries]
 
     def test_percent_shows_what_is_above_a_subscribed_name(self) -> None:
@@ -154,7 +166,8 @@ class Subscribed(SynchronousTestCase):
         self.assertEqual(self.lsub("*%", "foo/bar"), [("foo/bar", ())])
 
     def test_a_name_without_a_mailbox_cannot_be_selected(self) -> None:
-        entries = list(tree.lsub_entries([("a",)], [("a",), ("b",)], ListRequest("", ("*",))))
+        walked = tree.walk_subscribed([("a",)], [("a",), ("b",)], ListRequest("", ("*",)))
+        entries = list(filter(None, walked))
         self.assertEqual([entry.attributes for entry in entries], [(), ("\\Noselect",)])
 
 

@@ -77,6 +77,8 @@ class Resolving(SynchronousTestCase):
     def test_the_first_unseen(self) -> None:
         self.assertEqual(View(snapshot({1: SEEN, 2: SEEN | {"x"}, 3: NONE, 4: NONE})).first_unseen(), 3)
         self.assertIsNone(View(snapshot({1: SEEN})).first_unseen())
+        many = {uid: frozenset({f"k{uid}"}) for uid in range(2, 100)}
+        self.assertEqual(View(snapshot({1: SEEN, **many})).first_unseen(), 2)
 
 
 class Telling(SynchronousTestCase):
@@ -138,6 +140,16 @@ class Telling(SynchronousTestCase):
         self.assertEqual(
             here.take_updates(True), [Keywords(("$Junk",)), FlagsChanged(1, 1, frozenset({"$Junk"}), False)]
         )
+
+    def test_sets_of_flags_that_are_no_more_are_forgotten(self) -> None:
+        here = view(1, 2)
+        for number in range(3000):
+            here.note_flags(Altered(0, {1: frozenset({f"k{number}"})}, ()))
+            here.take_updates(True)
+        self.assertLess(len(here._kinds), 1100)
+        self.assertEqual([here.flags_of(uid) for uid in (1, 2)], [{"k2999"}, NONE])
+        here.absorb(snapshot({2: SEEN, 3: frozenset({"k2999"})}))
+        self.assertEqual([here.flags_of(uid) for uid in (1, 2, 3)], [{"k2999"}, SEEN, {"k2999"}])
 
     def test_recent_is_what_this_session_claimed(self) -> None:
         here = view(1, 2, 3)

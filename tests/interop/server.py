@@ -20,6 +20,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
+from tests.running import PATIENCE
+
 DOMAIN = "interop.example"
 PASSWORD = "a correct horse"
 _PROGRAMS = Path(sys.executable).parent
@@ -134,7 +136,7 @@ class RunningServer:
                 stdout=log,
                 stderr=log,
             )
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 break

@@ -28,8 +28,8 @@ from mailfw.mail.mailbox import (
     Subscribe,
     Want,
 )
+from mailfw.optional import IRetainedMail
 from mailfw.site import Site
-from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.maildir import maildir
 from mailfw.testing.contents import SAMPLES, MemoryContent
 from mailfw.testing.store.fixture import read_all
@@ -189,7 +189,6 @@ class DovecotTests(TestCase):
         from twisted.internet import reactor
 
         store = maildir(Site("mx.example.org", frozenset(), self.work, reactor), retention=86400)
-        assert isinstance(store, IndexedStore)
         self.addCleanup(store.close)
         inbox = await self.fill(store)
         await store.alter(ANN, inbox, [1, 2], FlagChange.ADD, frozenset({DELETED}))
@@ -197,8 +196,9 @@ class DovecotTests(TestCase):
         await store.edit_mailbox(ANN, DeleteMailbox(("받은 편지함",)))
         mail = await self.compare(store)
         self.assertEqual(len(mail), 8)
-        kept = [each.id async for batch in store.retained(ANN) for each in batch]
-        self.assertEqual((len(kept), await store.undelete(ANN, kept)), (4, 4))
+        retained = IRetainedMail(store)
+        kept = [each.id async for batch in retained.retained(ANN) for each in batch]
+        self.assertEqual((len(kept), await retained.undelete(ANN, kept)), (4, 4))
         again = await self.compare(store)
         self.assertEqual((len(again), len(again["INBOX"])), (9, len(mail["INBOX"]) + 2))
 

@@ -33,7 +33,7 @@ def _alike(levels: int) -> bytes:
     return b"".join(parts) + (b"--" + b"x" * (levels // 2) + b"z\r\n") * 20_000
 
 
-def _excesses() -> Iterator[tuple[str, bytes]]:
+def excesses() -> Iterator[tuple[str, bytes]]:
     head = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n"
     text = b"Content-Type: text/plain; charset=%b\r\nContent-Transfer-Encoding: %b\r\n\r\n"
     yield "nested 10,000 deep", _nested(10_000)
@@ -75,7 +75,7 @@ class ExcessTests(SynchronousTestCase):
         return made
 
     def test_summaries_and_terms(self) -> None:
-        for name, octets in _excesses():
+        for name, octets in excesses():
             made = self.spend(name, lambda octets=octets: summarise(octets))  # type: ignore[misc] # a default is no type
             self.assertEqual(made.size, len(octets), name)
             self.assertLess(

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.imap.results import thread
 from mailfw.mail.conversation import NO_ID, relations
-from mailfw.mail.forest import Forest, Node, ordered_subject
-from mailfw.mail.steps import PORTION, Steps, ordered
+from mailfw.mail.forest import Forest, Messages, Threads, ordered_subject
+from mailfw.mail.steps import Steps
 
 T = TypeVar("T")
 
@@ -25,29 +25,39 @@ def done(steps: Steps[T]) -> T:
             return end.value  # type: ignore[no-any-return] # of a generator that returns T
 
 
+#: A number, a subject (with Re: it is that of an answer), and when it was sent.
+Node = tuple[int, str, int]
+
+
 def node(number: int, subject: str = "", sent: int | None = None) -> Node:
-    """Make a message; a subject with Re: is that of an answer."""
-    return Node(
-        number,
-        number if sent is None else sent,
-        subject.removeprefix("Re: ").encode(),
-        subject.startswith("Re: "),
+    """Make a message."""
+    return number, subject, number if sent is None else sent
+
+
+def messages_of(made: Sequence[tuple[Node, bytes]]) -> Messages:
+    """Return messages with their ids in columns."""
+    return Messages(
+        [number for (number, _, _), _ in made],
+        [sent for (_, _, sent), _ in made],
+        [subject.removeprefix("Re: ").encode() for (_, subject, _), _ in made],
+        [subject.startswith("Re: ") for (_, subject, _), _ in made],
+        [ids for _, ids in made],
     )
 
 
 def forest(messages: Sequence[tuple[Node, str, str]]) -> Forest:
     """Make a forest of messages with a name each, and the names of those that they refer to."""
-    made = Forest()
+    made = []
     for message, own, named in messages:
         values = {b"message-id": f"<{own}@x>".encode()} if own else {}
         values[b"references"] = " ".join(f"<{each}@x>" for each in named.split()).encode()
-        made.add([(message, relations(values, b"").ids)])
-    return made
+        made.append((message, relations(values, b"").ids))
+    return Forest(messages_of(made))
 
 
-def shown(roots: Steps[list[Node]]) -> str:
+def shown(threads: Steps[Threads]) -> str:
     """Return threads as THREAD has them."""
-    return done(thread(done(roots))).decode().removeprefix("* THREAD").strip()
+    return done(thread(done(threads))).decode().removeprefix("* THREAD").strip()
 
 
 class Shapes(SynchronousTestCase):
@@ -105,7 +115,7 @@ class Shapes(SynchronousTestCase):
 
     def test_subjects_alone(self) -> None:
         messages = [node(1, "b", 5), node(2, "Re: a", 3), node(3, "b", 1), node(4, "a", 4), node(5, "b", 2)]
-        self.assertEqual(shown(ordered_subject(messages)), "(3 (5)(1))(2 4)")
+        self.assertEqual(shown(ordered_subject(messages_of([(each, b"") for each in messages]))), "(3 (5)(1))(2 4)")
 
     @given(
         st.lists(
@@ -126,17 +136,15 @@ class Shapes(SynchronousTestCase):
 
 class Bounds(SynchronousTestCase):
     def test_a_chain_of_any_length(self) -> None:
-        made = Forest()
         ids = [b"%012d" % number for number in range(20_000)]
-        made.add((node(at + 1), own + (ids[at - 1] if at else b"")) for at, own in enumerate(ids))
+        made = Forest(messages_of([(node(at + 1), own + (ids[at - 1] if at else b"")) for at, own in enumerate(ids)]))
         self.assertEqual(shown(made.references()), "(" + " ".join(str(at + 1) for at in range(20_000)) + ")")
 
     def test_mail_that_is_made_to_take_long(self) -> None:
-        made = Forest()
         ids = [b"%012d" % number for number in range(5000)]
-        made.add((node(at + 1), own + (ids[at - 1] if at else b"")) for at, own in enumerate(ids))
+        chain = [(node(at + 1), own + (ids[at - 1] if at else b"")) for at, own in enumerate(ids)]
         began = time.process_time()
-        made.add((node(at), NO_ID + (ids[-1] + ids[0]) * 50) for at in range(5001, 8000))
+        made = Forest(messages_of(chain + [(node(at), NO_ID + (ids[-1] + ids[0]) * 50) for at in range(5001, 8000)]))
         numbers = shown(made.references()).replace("(", " ").replace(")", " ").split()
         self.assertEqual(len(numbers), 7999)
         self.assertLess(time.process_time() - began, 5)

@@ -102,6 +102,17 @@ class LoginTests(PopCase):
             self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
             self.assertEqual(self.house.realm.logged_in, 0)
 
+    def test_locks_that_cannot_be_had(self) -> None:
+        class Locks(OwnLocks):
+            async def take(self, account: str) -> bool:
+                raise OSError("nobody is there")
+
+        dialogue = Dialogue(self.house.factory(locks=Locks()))
+        dialogue.say(b"USER ann@example.org\r\nPASS secret\r\n")
+        self.assertTrue(dialogue.hear().endswith(b"-ERR [SYS/TEMP] Something is wrong here; try again later\r\n"))
+        self.assertEqual(self.house.realm.logged_in, 0)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
     def test_names_and_passwords_are_prepared(self) -> None:
         """RFC 6856 section 2.2: however a keyboard composed them; what SASLprep prohibits is refused."""
         dialogue = self.house.open()
@@ -110,6 +121,7 @@ class LoginTests(PopCase):
         dialogue = self.house.open()
         for said in ("USER a\u200e\r\n", "PASS \ue000\r\n", "USER a\u0627\r\n"):
             self.assert_hears(dialogue, said.encode(), b"-ERR A character is not allowed here\r\n")
+        self.assert_hears(dialogue, "PASS \u00ad\u200b\r\n".encode(), b"-ERR An argument is needed\r\n")
 
     def test_passwords_are_not_logged(self) -> None:
         seen: list[Any] = []
@@ -256,6 +268,28 @@ class MaildropTests(PopCase):
                 top = octets
             self.assert_hears(dialogue, b"TOP 1 1\r\n", b"+OK Top of message\r\n" + by_lines(top))
             self.assertEqual(dialogue.closed, False, name)
+
+    def test_long_header(self) -> None:
+        """TOP downgrades what RETR does, however long the header, and wherever a part begins that is wanted."""
+        traces = b"Received: from mail.example.org by mail.example.net\r\n" * 500
+        kind = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        part = "--b\r\nContent-Description: 제목\r\n\r\nx\r\n--b--\r\n".encode()
+        self.house.put(
+            traces + "Subject: 제목\r\n\r\nx\r\n".encode(),
+            b"Subject: x\r\n" + kind + b"preamble\r\n" * 4000 + part,
+            traces + b"Subject: x\r\n\r\n" + b"x\r\n" * 200,
+        )
+        dialogue = self.house.log_in()
+        for number in (1, 2, 3):
+            dialogue.say(b"RETR %d\r\n" % number)
+            whole = dialogue.hear().partition(b"\r\n")[2]
+            self.assertTrue(whole.isascii())
+            for lines in (0, 1, 9999):
+                dialogue.say(b"TOP %d %d\r\n" % (number, lines))
+                top = dialogue.hear().partition(b"\r\n")[2]
+                self.assertTrue(top.isascii())
+                self.assertTrue(whole.startswith(top[:-3]))
+            self.assertEqual(top, whole)
 
     def test_large_message(self) -> None:
         octets = b"Subject: x\r\n\r\n" + b".line\r\n" * 200_000

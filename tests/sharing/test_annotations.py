@@ -72,6 +72,9 @@ class AnnotationTests(ViewCase):
     def test_what_a_mailbox_is_for(self) -> None:
         self.share("lrswipkxtea")
         self.refuses(NoPermission, lambda: self.view.edit_mailbox(BOB, SetRole(SHARED + INBOX, Role.ARCHIVE)))
+        made = CreateMailbox((*SHARED, "INBOX", "Notes"), Role.ARCHIVE)
+        self.refuses(NoPermission, lambda: self.view.edit_mailbox(BOB, made))
+        self.assertNotIn(made.path, self.infos())
         self.now(self.view.edit_mailbox(BOB, SetRole(("Sent",), None)))
         self.assertIsNone(self.infos()[("Sent",)].role)
 

@@ -32,7 +32,11 @@ class SharedCase(SessionCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.store = MemoryStore()
+        self.start_over(MemoryStore())
+
+    def start_over(self, store: MemoryStore) -> None:
+        """Begin with another store."""
+        self.store = store
         self.realm = SharingRealm(self.store)
         checker = InMemoryUsernamePasswordDatabaseDontUse()
         for name, password in PASSWORDS.items():
@@ -254,6 +258,25 @@ class Sessions(SharedCase):
         self.share("")
         self.assertIn(b"* BYE", bob.hear())
         self.assertTrue(bob.closed)
+
+    def test_of_what_is_not_shown_nothing_is_told(self) -> None:
+        """RFC 5465 section 3: not without the right to look it up."""
+        self.share("r")
+        bob = self.enter(BOB)
+        self.says(bob, "n NOTIFY SET (SUBTREE Shared (MailboxName MessageNew MessageExpunge))", "n OK")
+        self.deliver()
+        run_now(self, self.store.edit_mailbox(ANN, CreateMailbox(("Play",))))
+        self.assertEqual(bob.hear(), b"")
+        self.share("lr")
+        self.deliver()
+        self.assertIn(b'* LIST (\\HasNoChildren) "/" Shared/ann@example.org/INBOX', heard := bob.hear())
+        self.deliver()
+        self.assertIn(b"* STATUS Shared/ann@example.org/INBOX (MESSAGES 3", heard + bob.hear())
+        self.share("r")
+        self.deliver()
+        self.assertIn(b"* LIST (\\NonExistent)", bob.hear())
+        self.deliver()
+        self.assertEqual(bob.hear(), b"")
 
     def test_both_idle(self) -> None:
         self.deliver()

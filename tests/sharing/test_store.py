@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IMailStore
+from mailfw.mail.columns import Columns, columns_of
 from mailfw.mail.failure import (
     MailboxExists,
     NameRefused,
@@ -27,6 +29,7 @@ from mailfw.mail.mailbox import (
     INBOX,
     NO_FLAGS,
     SEEN,
+    TREE,
     CreateMailbox,
     DeleteMailbox,
     FlagChange,
@@ -40,14 +43,22 @@ from mailfw.mail.mailbox import (
 from mailfw.mail.quota import QuotaLimits
 from mailfw.mail.rights import ALL_RIGHTS, ANYONE, BadRights, parse_rights
 from mailfw.mail.sought import BodyHas
-from mailfw.optional import IManyContents, ISharingView
+from mailfw.optional import IColumns, IManyContents, ISharingView
 from mailfw.sharing import view_of
 from mailfw.sharing.places import is_shared
 from mailfw.sharing.store import SharingStore
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.dialogue import run_now
-from mailfw.testing.store import AnnotationCases, QuotaCases, ReplacingCases, RestartCases, SearchCases, StoreContract
+from mailfw.testing.store import (
+    AnnotationCases,
+    ColumnCases,
+    QuotaCases,
+    ReplacingCases,
+    RestartCases,
+    SearchCases,
+    StoreContract,
+)
 from mailfw.testing.store.bounds import FixedQuotas
 from mailfw.testing.store.fixture import read_all
 
@@ -55,16 +66,27 @@ ANN, BOB, CAT = "ann@example.org", "bob@example.org", "cat@example.org"
 SHARED: Path = ("Shared", ANN)
 
 
-class OwnMailboxes(StoreContract, AnnotationCases, ReplacingCases, RestartCases, QuotaCases, SearchCases, TestCase):
+@implementer(IColumns)
+class Store(MemoryStore):
+    """One with columns."""
+
+    async def columns(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
+        async for rows in self.rows(account, mailbox, uids, want):
+            yield columns_of(rows, want)
+
+
+class OwnMailboxes(
+    StoreContract, AnnotationCases, ColumnCases, ReplacingCases, RestartCases, QuotaCases, SearchCases, TestCase
+):
     """What is the user's own is as it is in the store."""
 
     histories = 8
 
     def make_store(self) -> IMailStore:
-        return SharingStore(MemoryStore())
+        return SharingStore(Store())
 
     def make_bounded_store(self, quotas: Any, retention: float) -> IMailStore:
-        return SharingStore(MemoryStore(quotas))
+        return SharingStore(Store(quotas))
 
     async def reopen_store(self, store: IMailStore) -> IMailStore:
         # Mail in memory is kept as long as the store is referred to, closed or not.
@@ -89,7 +111,7 @@ class ViewCase(SynchronousTestCase):
     """Ann's mailboxes, and Bob who may see some of them."""
 
     def setUp(self) -> None:
-        self.store = MemoryStore(FixedQuotas(cat=QuotaLimits(1000)))
+        self.store = Store(FixedQuotas(cat=QuotaLimits(1000)))
         for name in (ANN, BOB, CAT):
             run_now(self, self.store.open_account(name))
         self.view = SharingStore(self.store)
@@ -124,13 +146,20 @@ class ViewCase(SynchronousTestCase):
 
         return list(self.now(read()))
 
+    def columns(self, account: str, mailbox: str, uids: list[int]) -> list[int]:
+        async def read() -> list[int]:
+            batches = self.view.columns(account, mailbox, uids, Want.SORT)  # type: ignore[attr-defined] # lent
+            return [uid async for batch in batches for uid in batch.uids]
+
+        return list(self.now(read()))
+
     def refuses(self, refusal: type[StoreRefusal] | type[ValueError], asked: Callable[[], Any]) -> None:
         self.failureResultOf(Deferred.fromCoroutine(asked()), refusal)
 
 
 class Seeing(ViewCase):
     def test_interfaces(self) -> None:
-        for interface in (IMailStore, IManyContents, ISharingView):
+        for interface in (IMailStore, IColumns, IManyContents, ISharingView):
             verifyObject(interface, self.view)
         self.assertIsInstance(view_of(self.store), SharingStore)
         plain: Any = object()
@@ -161,6 +190,7 @@ class Seeing(ViewCase):
         self.assertEqual(self.now(self.view.claim_recent(ANN, self.inbox)), 1)
         self.now(self.view.alter(BOB, mailbox, uids[:1], FlagChange.ADD, frozenset({SEEN})))
         self.assertEqual([row.flags for row in self.rows(BOB, mailbox, uids)], [{SEEN}, NO_FLAGS])
+        self.assertEqual(self.columns(BOB, mailbox, uids), uids)
         self.assertEqual([row.flags for row in self.rows(ANN, self.inbox, uids)], [NO_FLAGS, NO_FLAGS])
         marked, plain = self.rows(BOB, mailbox, uids)
         self.assertGreater(marked.modseq, plain.modseq)
@@ -324,6 +354,7 @@ class Withdrawing(ViewCase):
         for reading in (
             self.view.rows(BOB, self.mailbox, uids, Want.NOTHING),
             self.view.contents(BOB, self.mailbox, uids),
+            self.view.columns(BOB, self.mailbox, uids, Want.SORT),  # type: ignore[attr-defined] # lent
         ):
             self.share("lr")
             self.now(anext(reading))
@@ -342,6 +373,7 @@ class Withdrawing(ViewCase):
             lambda: view.content(BOB, self.mailbox, 1),
             lambda: _first(view.contents(BOB, self.mailbox, [1])),
             lambda: view.search(BOB, self.mailbox, [1], BodyHas("a")),
+            lambda: _first(view.columns(BOB, self.mailbox, [1], Want.SORT)),  # type: ignore[attr-defined] # lent
             lambda: view.append(BOB, self.mailbox, [NewMessage(MemoryContent(PLAIN))]),
             lambda: view.alter(BOB, self.mailbox, [1], FlagChange.ADD, seen),
             lambda: view.expunge(BOB, self.mailbox, None),
@@ -463,13 +495,32 @@ class Watching(ViewCase):
         self.now(self.view.alter(BOB, mailbox, [1], FlagChange.ADD, frozenset({SEEN})))
         self.assertIn((mailbox, self.modseq()), self.heard)
 
+    def test_other_mailboxes_are_heard_of(self) -> None:
+        """Whatever becomes of the tree that a user sees, he hears that there is another."""
+        for change in (
+            lambda: self.store.grant(ANN, self.inbox, BOB, ALL_RIGHTS),
+            lambda: self.store.edit_mailbox(ANN, CreateMailbox(("Work",))),
+            lambda: self.view.edit_mailbox(BOB, CreateMailbox((*SHARED, "INBOX", "Bob's"))),
+            lambda: self.store.grant(CAT, self.id_of(CAT, INBOX), BOB, ALL_RIGHTS),
+            lambda: self.store.grant(ANN, self.inbox, BOB, frozenset()),
+            lambda: self.store.remove_account(CAT),
+        ):
+            self.heard.clear()
+            self.now(change())
+            self.assertIn(TREE, [heard for heard, _ in self.heard])
+        self.stop()
+        self.heard.clear()
+        self.now(self.store.grant(ANN, self.inbox, BOB, ALL_RIGHTS))
+        self.assertEqual(self.heard, [])
+
     def test_what_is_withdrawn_is_heard_of_once_more(self) -> None:
         mailbox = self.share("lr")
         self.heard.clear()
         self.now(self.store.grant(ANN, self.inbox, BOB, frozenset()))
-        self.assertEqual(self.heard, [(mailbox, self.modseq())])
+        self.assertEqual([heard for heard, _ in self.heard], [mailbox, TREE])
+        self.assertEqual(self.heard[0][1], self.modseq())
         self.add(ANN, self.inbox)
-        self.assertEqual(len(self.heard), 1)
+        self.assertEqual(len(self.heard), 2)
         self.assertNotIn(SHARED + INBOX, self.infos())
 
     def test_the_end(self) -> None:

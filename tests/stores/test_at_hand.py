@@ -10,7 +10,8 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from mailfw.mail.mailbox import FLAGGED, INBOX, FlagChange, NewMessage
-from mailfw.stores.maildir import at_hand, folder, maildir
+from mailfw.stores.maildir import at_hand, maildir
+from mailfw.stores.maildir import content as reading
 from mailfw.stores.maildir.at_hand import LIMIT, read_at_hand
 from mailfw.testing.contents import PLAIN, MemoryContent
 from tests.stores.test_maildir import site_at
@@ -58,7 +59,7 @@ class Files(SynchronousTestCase):
     def test_not_in_memory(self) -> None:
         """A file that would have to be read from a disk, wholly or in part, or that nobody can say this of."""
         path = self.file(b"octets")
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for fault in (BlockingIOError(), OSError(errno.EOPNOTSUPP, "not here")):
 
             def preadv(*_: object, fault: OSError = fault) -> int:
@@ -68,7 +69,7 @@ class Files(SynchronousTestCase):
             self.assertIsNone(read_at_hand(path))
         self.patch(os, "preadv", lambda *_: 3)
         self.assertIsNone(read_at_hand(path))
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(len(list(Path("/proc/self/fd").iterdir())), before)
 
     def test_another_system(self) -> None:
         self.patch(at_hand, "_open", None)
@@ -96,7 +97,7 @@ class Stores(TestCase):
         await self.store.close()
 
     def patch_reading(self, read: Any) -> None:
-        self.patch(folder, "read_at_hand", read)
+        self.patch(reading, "read_at_hand", read)
 
     async def octets(self, uid: int) -> bytes | None:
         content = await self.store.content(ANN, self.inbox, uid)
@@ -109,7 +110,8 @@ class Stores(TestCase):
 
     async def all_octets(self, uids: list[int]) -> dict[int, bytes]:
         found: dict[int, bytes] = {}
-        async for batch in self.store.contents(ANN, self.inbox, uids):
+        many: Any = self.store
+        async for batch in many.contents(ANN, self.inbox, uids):
             for uid, content in batch:
                 found[uid] = await content.read(0, content.size)
                 await content.close()

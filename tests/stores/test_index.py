@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN
+from mailfw.mail.mailbox import DELETED, NO_FLAGS, SEEN, Flags
 from mailfw.stores.index import journal
 from mailfw.stores.index.journal import Gaps, Journal, positions
 from mailfw.stores.index.mailbox import Entry, Messages, Tally, flags_of, text_of
+from mailfw.stores.index.transaction import _runs
 
 
 class GapTests(SynchronousTestCase):
@@ -71,3 +74,14 @@ class MessagesTests(SynchronousTestCase):
         self.assertIs(flags_of(text_of(flags)), flags_of("$A \\Seen b"))
         self.assertEqual(flags_of(text_of(flags)), flags)
         self.assertEqual(flags_of(""), NO_FLAGS)
+
+
+class RunTests(SynchronousTestCase):
+    @given(st.dictionaries(st.integers(0, 30), st.sampled_from([frozenset("a"), frozenset("b"), frozenset[str]()])))
+    def test_neighbours(self, changed: dict[int, Flags]) -> None:
+        """Changes of flags are written in runs: of what is changed and nothing else, and as few as can be."""
+        runs = _runs(changed)
+        written = {place: changed[first] for first, last in runs for place in range(first, last + 1)}
+        self.assertEqual(written, changed)
+        for (first, last), (following, _) in itertools.pairwise(runs):
+            self.assertTrue(following > last + 1 or changed[following] != changed[first])

@@ -19,6 +19,7 @@ from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import (
     AnnotationCases,
+    ColumnCases,
     NumberCases,
     QuotaCases,
     ReplacingCases,
@@ -77,6 +78,7 @@ class MaildirSourceTests(SourceContract, TestCase):
 class IndexedStoreTests(
     StoreContract,
     AnnotationCases,
+    ColumnCases,
     ReplacingCases,
     RestartCases,
     QuotaCases,

@@ -13,12 +13,13 @@ from unittest.mock import patch
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from mailfw.mail.mailbox import DELETED, INBOX, NO_FLAGS, CreateMailbox, NewMessage
+from mailfw.mail.mailbox import DELETED, INBOX, NO_FLAGS, TREE, CreateMailbox, NewMessage
 from mailfw.stores import inotify
 from mailfw.stores.index import lookout
 from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.inotify import Inotify, is_remote
 from mailfw.stores.maildir import maildir, source
+from mailfw.stores.maildir.signature import TICK
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.fixture import pause
 from tests.stores.test_maildir import site_at
@@ -157,6 +158,45 @@ class LookoutTests(TestCase):
                 await pause(1.5)
             surveyed.assert_not_called()
 
+    async def test_other_programs_make_and_remove_folders(self) -> None:
+        """Who watches hears of the tree, also of a folder that takes its maker some time, and of subscriptions."""
+        root = self.data / "mail/example.org/ann"
+        await self.watch()
+        await pause(lookout.TREES + lookout.POLL)
+        self.heard.clear()
+        await pause(lookout.TREES + lookout.POLL)
+        self.assertEqual(self.heard, {})
+
+        def make() -> None:
+            for name in ("tmp", "new", "cur"):
+                (root / ".Slow" / name).mkdir(parents=True)
+
+        (root / ".Slow").mkdir()
+        await pause(lookout.TREES + TICK)
+        self.assertEqual(self.heard, {})
+        for change in (
+            make,
+            lambda: (root / ".Slow").rename(root / ".Later"),
+            lambda: (root / "other").write_text("Later\nNowhere\n") and (root / "other").rename(root / "subscriptions"),
+            lambda: shutil.rmtree(root / ".Later"),
+        ):
+            self.heard.clear()
+            change()
+            await self.until_heard(TREE)
+        self.assertEqual(await self.store.subscriptions(ANN), {("Later",), ("Nowhere",)})
+
+    async def test_our_own_changes_of_the_tree_cost_one_look(self) -> None:
+        await self.watch()
+        await self.store.edit_mailbox(ANN, CreateMailbox(("Work",)))
+        await pause(lookout.TREES + lookout.POLL)
+        self.heard.clear()
+        with patch.object(self.store._source, "folders") as looked:
+            self.drop("1700000000.M1P2.host")
+            await self.until_heard(self.inbox)
+            await pause(lookout.TREES + lookout.POLL)
+        looked.assert_not_called()
+        self.assertNotIn(TREE, self.heard)
+
     async def test_where_too_many_are_watched(self) -> None:
         """The first is told of, the second compared every second."""
         bob = await self.open("bob@example.org")
@@ -201,6 +241,7 @@ class LookoutTests(TestCase):
         await pause(1.3)
         self.assertIsNone(self.store._lookout._inotify)
         self.assertIsNone(self.store._lookout._timer)
+        self.assertEqual(self.store._lookout._trees, {})
         self.assertEqual(await self.store.snapshot(ANN, self.inbox, 0) and NO_FLAGS, NO_FLAGS)
 
 

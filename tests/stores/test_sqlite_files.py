@@ -19,7 +19,7 @@ from mailfw.stores import indexed
 from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.sqlite import shard, sqlite
 from mailfw.stores.sqlite.bodies import LargeContent
-from mailfw.stores.sqlite.shard import Shard
+from mailfw.stores.sqlite.shard import Shard, check_version
 from mailfw.stores.sqlite.shards import Shards
 from mailfw.stores.sqlite.source import SMALL, SqliteSource
 from mailfw.stores.threads import Threads
@@ -308,5 +308,10 @@ class ShardTests(SynchronousTestCase):
         self.shard.write([])
         assert self.shard._writer is not None
         self.shard._writer.execute("PRAGMA user_version = 99").fetchall()
+        check_version(self.shard._path)
         self.shard.close()
         self.assertRaises(ValueError, self.shard.read, id)
+        self.assertRaises(ValueError, check_version, self.shard._path)
+        folder = self.shard._path.rename(self.shard._path.with_name("mail-01-of-01.sqlite")).parent
+        refused = self.assertRaises(ValueError, sqlite, site_at(folder.parent), path=folder.name)
+        self.assertIn("another version of mailfw (99, not", str(refused))

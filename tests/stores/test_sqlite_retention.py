@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import TestCase
 
@@ -33,7 +34,7 @@ class SqliteRetentionTests(TestCase):
         self.addCleanup(self.close)
         await self.store.open_account(ANN)
 
-    def open_store(self, retains: bool = True) -> tuple[IndexedStore, Shards]:
+    def open_store(self, retains: bool = True) -> tuple[Any, Shards]:  # what it offers besides is lent to it
         from twisted.internet import reactor
 
         threads = Threads(reactor)
@@ -44,7 +45,7 @@ class SqliteRetentionTests(TestCase):
         await self.store.close()
 
     async def mailbox(self, account: str = ANN, *path: str) -> str:
-        return next(info.id for info in await self.store.mailboxes(account) if info.path == (path or INBOX))
+        return str(next(info.id for info in await self.store.mailboxes(account) if info.path == (path or INBOX)))
 
     async def add(self, *octets: bytes, account: str = ANN) -> list[int]:
         messages = [NewMessage(MemoryContent(each), frozenset({DELETED})) for each in octets]

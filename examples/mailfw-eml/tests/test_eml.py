@@ -13,6 +13,7 @@ from mailfw.site import Site
 from mailfw.testing.source import SourceContract
 from mailfw.testing.store import (
     AnnotationCases,
+    ColumnCases,
     CrashCases,
     NumberCases,
     QuotaCases,
@@ -38,6 +39,7 @@ class EmlSourceTests(SourceContract, TestCase):
 class EmlStoreTests(
     StoreContract,
     AnnotationCases,
+    ColumnCases,
     ReplacingCases,
     RestartCases,
     QuotaCases,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import classImplements
 
-from mailfw.imap import grammar_append, responses
+from mailfw.imap import grammar_append, limiting, responses
 from mailfw.imap.commands import catenate
 from mailfw.imap.grammar import Announcement
 from mailfw.imap.grammar_append import Data, Head
@@ -98,6 +98,9 @@ class Arriving:
             if not only_one and not self._at_end():
                 if len(self._held) >= MESSAGES:
                     raise Refused(_TOO_MANY)
+                refused = limiting.refusal(self._session, len(self._held) + 1)
+                if refused is not None:
+                    raise Refused(refused)
                 self._head = grammar_append.next_head(self._cursor)
         if not self._at_end():
             raise BadSyntax("Unexpected text at the end of the command")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ from mailfw.imap import responses, results
 from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.commands.order import in_order
 from mailfw.imap.grammar_results import SortBy
-from mailfw.imap.keys import And
-from mailfw.imap.lexer import Cursor
+from mailfw.imap.keys import And, Fuzzy, IsAmong, Key, Not, Or
+from mailfw.imap.lexer import Cursor, SequenceSet
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
 from mailfw.mail.failure import StoreRefusal
+from mailfw.wire.interruptions import Disconnected, ShuttingDown, TimedOut
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -39,7 +41,7 @@ class Context:
     by_uid: bool
     key: And
     view: View
-    uids: list[int]
+    uids: array[int]
     criteria: Sequence[SortBy] = ()
     modseq: int = 0
     #: What is to be told once the client knows of new messages.
@@ -52,7 +54,28 @@ def keep(session: Session, context: Context) -> None:
         refuse(session)
         return
     context.modseq = context.view.modseq
+    context.key = And(tuple(_lasting(each, context.view) for each in context.key.keys))
     session.contexts[context.tag] = context
+
+
+def _lasting(key: Key, view: View) -> Key:
+    """Return a key that stays about the same messages when numbers change, or another result is saved."""
+    match key:
+        case IsAmong(SequenceSet(((1, None),)), False):
+            return And()
+        case IsAmong(wanted, by_uid) if wanted.is_saved or not by_uid:
+            spans = view.spans(wanted, by_uid)
+            ends = tuple((view.uids[start], view.uids[end - 1]) for start, end in spans)
+            return IsAmong(SequenceSet(ends), by_uid=True)
+        case And(keys):
+            return And(tuple(_lasting(each, view) for each in keys))
+        case Or(one, other):
+            return Or(_lasting(one, view), _lasting(other, view))
+        case Not(inner):
+            return Not(_lasting(inner, view))
+        case Fuzzy(inner):
+            return Fuzzy(_lasting(inner, view))
+    return key
 
 
 def refuse(session: Session) -> None:
@@ -79,14 +102,22 @@ async def cancel_update(session: Session, cursor: Cursor) -> Completion:
 async def tell_removed(session: Session) -> None:
     """Find out what has changed, and tell what is in results no more: before its message number is gone."""
     for context in list(session.contexts.values()):
-        if context.modseq != context.view.modseq:
+        if context.view.uid_only and not context.by_uid:
+            _give_up(session, context)  # its updates would name messages by number (RFC 9586 section 3)
+        elif context.modseq != context.view.modseq:
             try:
                 await _update(session, context)
+            except (Disconnected, TimedOut, ShuttingDown):
+                raise
             except Exception as why:
-                del session.contexts[context.tag]
-                session.say(b"NO", "No more updates of that result", b"NOUPDATE " + responses.string(context.tag))
+                _give_up(session, context)
                 if not isinstance(why, TookTooLong | StoreRefusal):
                     log.failure("IMAP {account!r}: a result cannot be kept up to date", account=session.account)
+
+
+def _give_up(session: Session, context: Context) -> None:
+    del session.contexts[context.tag]
+    session.say(b"NO", "No more updates of that result", b"NOUPDATE " + responses.string(context.tag))
 
 
 def tell_added(session: Session) -> None:
@@ -105,12 +136,12 @@ async def _update(session: Session, context: Context) -> None:
     matching = set(await Finder(session, view, context.key).find(changed)) if changed else set()
     before = set(context.uids)
     removed = {uid for uid in changed if uid in before and uid not in matching}
-    removed |= {uid for uid in context.uids if view.number_of(uid) is None or view.is_gone(uid)}
+    removed |= before.difference(view.without_gone(view.uids))
     added = sorted(matching - before - removed)
     if removed:
         places = [at for at, uid in enumerate(context.uids) if uid in removed]
         _tell(session, context, b"REMOVEFROM", [(at + 1, context.uids[at]) for at in reversed(places)])
-        context.uids = [uid for uid in context.uids if uid not in removed]
+        context.uids = array("I", [uid for uid in context.uids if uid not in removed])
     if added:
         context.uids = await _merged(session, context, added)
         new = set(added)
@@ -118,11 +149,11 @@ async def _update(session: Session, context: Context) -> None:
     context.modseq = until
 
 
-async def _merged(session: Session, context: Context, added: list[int]) -> list[int]:
+async def _merged(session: Session, context: Context, added: list[int]) -> array[int]:
     uids = sorted([*context.uids, *added])
-    if not context.criteria:
-        return uids
-    return await in_order(session, context.view, uids, context.criteria)
+    if context.criteria:
+        uids = await in_order(session, context.view, uids, context.criteria)
+    return array("I", uids)
 
 
 def _tell(session: Session, context: Context, word: bytes, moved: Sequence[tuple[int, int]]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, names, responses, telling
+from mailfw.imap import grammar, limiting, names, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import NoSuchMailbox
@@ -40,7 +41,7 @@ async def move(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
 async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> Copied | Completion:
     wanted, name = grammar.copy(cursor)
     view = session.selected
-    uids = view.resolve(wanted, by_uid)
+    uids: Sequence[int] = view.resolve(wanted, by_uid)
     target = await find_target(session, name)
     if isinstance(target, Completion):
         return target
@@ -50,6 +51,10 @@ async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> C
             return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
     if not uids:
         return responses.ok("Nothing to take")
+    refused = None if move else limiting.refusal(session, len(uids))
+    if refused is not None:
+        return refused
+    uids = limiting.within(session, uids)
     try:
         copied = await session.store.copy(session.account, view.mailbox_id, uids, target.id, move)
     except NoSuchMailbox:

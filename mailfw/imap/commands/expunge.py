@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, responses, telling
+from mailfw.imap import grammar, limiting, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
+from mailfw.mail.mailbox import DELETED
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
@@ -21,8 +22,11 @@ async def expunge(session: Session, cursor: Cursor) -> Completion:
 
 async def uid_expunge(session: Session, cursor: Cursor) -> Completion:
     """RFC 4315 section 2.1."""
-    wanted = grammar.uid_expunge(cursor)
-    return await _expunge(session, session.selected.resolve(wanted, by_uid=True))
+    wanted, view = grammar.uid_expunge(cursor), session.selected
+    uids: Sequence[int] = view.resolve(wanted, by_uid=True)
+    if 0 < session.message_limit < len(uids) and not session.read_only:
+        uids = limiting.within(session, [uid for uid in uids if DELETED in view.flags_of(uid)])
+    return await _expunge(session, uids)
 
 
 async def _expunge(session: Session, uids: Sequence[int] | None) -> Completion:

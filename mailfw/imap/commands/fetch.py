@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_fetch, responses, resync, telling
+from mailfw.imap import grammar_fetch, limiting, responses, resync, telling
 from mailfw.imap.commands.contents import opened
-from mailfw.imap.commands.decoded import PIECE
 from mailfw.imap.commands.sections import SectionReader, is_decodable, is_listed, listed_octets, without_nul
 from mailfw.imap.grammar_fetch import FetchRequest, Item, Section
 from mailfw.imap.lexer import BadSyntax, Cursor
@@ -25,7 +24,7 @@ from mailfw.mail.part_table import decode_parts
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: Answers are handed over in portions, for slow clients.
+#: Answers are handed over in portions, for slow clients: so many messages, fewer where each has many sections.
 _PORTION = 1000
 #: So many messages become \Seen together, before the first of them is sent.
 _OPENED = 50
@@ -55,7 +54,11 @@ async def fetch(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     if request.changed_since is not None or request.vanished:
         uids = await _of_changed(session, request, uids, by_uid)
     if request.page is not None:  # RFC 9394 section 3.2
+        refused = limiting.refusal(session, request.page.last - request.page.first + 1)
+        if refused is not None:
+            return refused
         uids = request.page.of(uids)
+    uids = limiting.within(session, uids)
     facts = _facts(session, request, by_uid)
     if Item.MODSEQ in facts:
         await telling.know_modseqs(session)
@@ -113,11 +116,9 @@ def _facts(session: Session, request: FetchRequest, by_uid: bool) -> tuple[Item,
 class _FactLines:
     """Writes the facts of messages: one template for all lines, and a way to each column of their values."""
 
-    def __init__(self, view: View, facts: Sequence[Item]) -> None:
+    def __init__(self, view: View, facts: tuple[Item, ...]) -> None:
         self._view = view
-        word = b"UIDFETCH" if view.uid_only else b"FETCH"
-        self._template = b"* %%d %b (%b" % (word, b" ".join([_TEMPLATES[item] for item in facts]))
-        self._columns = [_COLUMNS[item] for item in facts]
+        self._template, self._columns = _layout(facts, view.uid_only)
 
     def of_uids(self, uids: Sequence[int], rows: Sequence[Row] = (), end: bytes = b"") -> list[bytes]:
         """Return a line for each of these messages, by ascending UID; `rows` may be left out for UID and FLAGS."""
@@ -134,6 +135,15 @@ class _FactLines:
 
 _Column = Callable[[View, Sequence[int], Sequence[int], Sequence[Row]], Sequence[object]]
 
+
+@functools.lru_cache(maxsize=256)
+def _layout(facts: tuple[Item, ...], uid_only: bool) -> tuple[bytes, list[_Column]]:
+    """Return the template of a line and what fills it; clients ask the same of one message after the other."""
+    word = b"UIDFETCH" if uid_only else b"FETCH"
+    template = b"* %%d %b (%b" % (word, b" ".join([_TEMPLATES[item] for item in facts]))
+    return template, [_COLUMNS[item] for item in facts]
+
+
 _TEMPLATES = {item: item.value + (b" %d" if item in (Item.UID, Item.SIZE) else b" %b") for item in Item}
 _TEMPLATES[Item.MODSEQ] = b"MODSEQ (%d)"
 _COLUMNS: dict[Item, _Column] = {
@@ -147,14 +157,16 @@ _COLUMNS: dict[Item, _Column] = {
     Item.PREVIEW: lambda view, numbers, uids, rows: [responses.string((row.preview or "").encode()) for row in rows],
     Item.EMAIL_ID: lambda view, numbers, uids, rows: [responses.object_id(row.email_id) for row in rows],
     Item.MODSEQ: lambda view, numbers, uids, rows: view.modseqs_of(numbers),
-    Item.THREAD_ID: lambda view, numbers, uids, rows: [responses.object_id(row.thread_id or "") for row in rows],
+    Item.THREAD_ID: lambda view, numbers, uids, rows: [
+        b"NIL" if row.thread_id is None else responses.object_id(row.thread_id) for row in rows
+    ],
     Item.SAVED_DATE: lambda view, numbers, uids, rows: [
         b"NIL" if row.saved is None else responses.internal_date(row.saved) for row in rows
     ],
 }
 
 
-async def _send_view(session: Session, facts: Sequence[Item], uids: Sequence[int]) -> int:
+async def _send_view(session: Session, facts: tuple[Item, ...], uids: Sequence[int]) -> int:
     """Send what the view knows, without asking the store."""
     view, stream = session.selected, session.stream
     lines = _FactLines(view, facts)
@@ -194,6 +206,34 @@ def _want(facts: tuple[Item, ...]) -> Want:
 _WHOLE = frozenset({Section(b"BODY[]", peek=True), Section(b"RFC822", peek=True)})
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """
+    How sections are answered.
+
+    `whole` is the one that asks for all octets, if it is alone.  `is_listed` says that the store's rows have all that
+    is asked, `want` what of them is needed, and `peeks` that no message becomes \\Seen.
+    """
+
+    whole: Section | None
+    is_listed: bool
+    want: Want
+    peeks: bool
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(facts: tuple[Item, ...], sections: tuple[Section, ...]) -> _Plan:
+    is_whole = len(sections) == 1 and replace(sections[0], peek=True) in _WHOLE
+    listed = [is_listed(section) for section in sections]
+    want = _want(facts)
+    if any(listed):
+        want |= Want.FIELDS
+    if any(section.needs_parts and not each for section, each in zip(sections, listed, strict=True)):
+        want |= Want.PARTS
+    peeks = all(section.peek for section in sections)
+    return _Plan(sections[0] if is_whole else None, all(listed), want, peeks)
+
+
 class _Sections:
     """Sends messages of which octets are asked."""
 
@@ -203,73 +243,76 @@ class _Sections:
         self._sections = sections
         self._lines = _FactLines(self._view, facts)
         self._separator = b" " if facts else b""
-        self._marks_seen = session.marks_seen and not all(section.peek for section in sections)
-        self._written = 0
+        plan = _plan(facts, tuple(sections))
+        self._whole, self._is_listed, self._want = plan.whole, plan.is_listed, plan.want
+        self._marks_seen = not plan.peeks and session.marks_seen
+        # What has become \Seen, and the client was not told of yet.
+        self._untold: set[int] = set()
         self._tells_flags = Item.FLAGS not in facts
         self._tells_modseq = self._view.has_modseqs and Item.MODSEQ not in facts
-        is_whole = len(sections) == 1 and replace(sections[0], peek=True) in _WHOLE
-        self._whole = sections[0] if is_whole else None
         #: Whether something was to be decoded that cannot be.
         self.has_unknown = False
-        #: Whether the store's rows have all that is asked.
-        self._is_listed = all(map(is_listed, sections))
-        self._want = _want(facts) | (Want.FIELDS if any(map(is_listed, sections)) else Want.NOTHING)
-        if any(section.needs_parts and not is_listed(section) for section in sections):
-            self._want |= Want.PARTS
 
     async def send(self, uids: Sequence[int]) -> int:
         """Send all; return how many were still there."""
+        try:
+            return await self._send(uids)
+        finally:
+            self._view.tell_again(self._untold)
+
+    async def _send(self, uids: Sequence[int]) -> int:
         session = self._session
         sent = 0
+        size = _OPENED if self._marks_seen else max(1, _PORTION // len(self._sections))
         async for rows in session.store.rows(session.account, self._view.mailbox_id, uids, self._want):
-            size = _OPENED if self._marks_seen else _PORTION
             for start in range(0, len(rows), size):
                 portion = rows[start : start + size]
-                seen = await self._mark_seen(portion) if self._marks_seen else frozenset()
-                if self._is_listed:
-                    sent += await self._send_listed(portion, seen)
-                else:
-                    sent += await self._send_opened(portion, seen)
+                if self._marks_seen:
+                    await self._mark_seen(portion)
+                sent += self._send_listed(portion) if self._is_listed else await self._send_opened(portion)
                 await session.stream.give_way()
         return sent
 
-    async def _mark_seen(self, rows: Sequence[Row]) -> frozenset[int]:
-        """Set \\Seen; return of which messages the client must be told what that has changed."""
+    async def _mark_seen(self, rows: Sequence[Row]) -> None:
+        """Set \\Seen, of which the client is told with the message."""
         unseen = [row.uid for row in rows if SEEN not in self._view.flags_of(row.uid)]
         if not unseen:
-            return frozenset()
+            return
         session = self._session
         try:
             altered = await session.store.alter(
                 session.account, self._view.mailbox_id, unseen, FlagChange.ADD, frozenset({SEEN})
             )
         except StoreRefusal:
-            return frozenset()  # with a full disk, mail can still be read
+            return  # with a full disk, mail can still be read
         self._view.note_flags(altered)
-        return frozenset(altered.changed)
+        self._untold.update(altered.changed)
 
-    async def _send_listed(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
+    def _send_listed(self, rows: Sequence[Row]) -> int:
         """Send what the rows have, without opening a message."""
         lines: list[bytes] = []
         for row, line in zip(rows, self._lines.of_rows(rows, self._separator), strict=True):
             fields = row.fields or b""
             sections = [section.label + b" " + listed_octets(fields, section) for section in self._sections]
-            lines.append(line + b" ".join(sections) + self._end(row.uid, seen))
+            lines.append(line + b" ".join(sections) + self._end(row.uid))
         self._session.stream.write(b"".join(lines))
+        self._untold.difference_update([row.uid for row in rows])
         return len(rows)
 
-    async def _send_opened(self, rows: Sequence[Row], seen: frozenset[int]) -> int:
+    async def _send_opened(self, rows: Sequence[Row]) -> int:
         """Send messages, and return how many: not those that are gone."""
         lines = dict(zip([row.uid for row in rows], self._lines.of_rows(rows, self._separator), strict=True))
         sent = 0
         async with aclosing(opened(self._session, rows)) as messages:
             async for row, content in messages:
-                line, end = lines[row.uid], self._end(row.uid, seen)
+                line, end = lines[row.uid], self._end(row.uid)
                 if self._whole is not None and isinstance(content, Octets):
                     self._write_whole(self._whole, content, line, end)
-                else:
-                    await self._answer(row, content, line, end)
-                await self._count(content.size)
+                elif not await self._answer(row, content, line, end):
+                    self.has_unknown = True
+                    continue
+                self._untold.discard(row.uid)
+                await self._session.stream.give_way()
                 sent += 1
         return sent
 
@@ -281,15 +324,8 @@ class _Sections:
         write(octets)
         write(end)
 
-    async def _count(self, written: int) -> None:
-        """Wait for a slow client now and then."""
-        self._written += written
-        if self._written >= PIECE:
-            self._written = 0
-            await self._session.stream.drain()
-
-    def _end(self, uid: int, seen: frozenset[int]) -> bytes:
-        if uid not in seen:
+    def _end(self, uid: int) -> bytes:
+        if uid not in self._untold:
             return _END
         told = b""
         if self._tells_flags:
@@ -298,12 +334,12 @@ class _Sections:
             told += b" MODSEQ (%d)" % self._view.modseq_of(uid)
         return told + _END
 
-    async def _answer(self, row: Row, content: IContent, line: bytes, end: bytes) -> None:
+    async def _answer(self, row: Row, content: IContent, line: bytes, end: bytes) -> bool:
+        """Write a message, or return False where something is to be decoded that cannot be."""
         stream = self._session.stream
         root = decode_parts(row.parts) if row.parts else None
         if not all(is_decodable(root, section) for section in self._sections):
-            self.has_unknown = True
-            return
+            return False
         reader = SectionReader(stream, row, root, content, len(self._sections))
         try:
             reader.write(line)
@@ -312,6 +348,7 @@ class _Sections:
                 await reader.send(section)
             reader.write(end)
             reader.finish()
+            return True
         except Exception:
             if reader.has_begun:
                 stream.abort()  # half a message is with the client, and whatever came now would be taken for the rest

@@ -5,24 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from itertools import compress
 from typing import TYPE_CHECKING
 
-from mailfw.imap import fuzzy, telling
+from mailfw.imap import fuzzy
+from mailfw.imap.asking import ask
 from mailfw.imap.body_text import TextFinder
+from mailfw.imap.commands.columns import columns
 from mailfw.imap.commands.contents import opened
 from mailfw.imap.keys import And, HasChanged, HasId, InBody, InText, IsAmong, Key, Saved, Sent
-from mailfw.imap.matching import Depth, Known, Matcher, about_flags, compile_key, depth_of, leaves
+from mailfw.imap.matching import NARROWING, Depth, Known, Matcher, about_flags, compile_key, depth_of, leaves, looked_at
+from mailfw.imap.sieve import Sieve, sieve_of
 from mailfw.imap.told import Told, gathered
 from mailfw.imap.view import View
 from mailfw.mail.mailbox import Want
-from mailfw.mail.sought import Condition
+from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.optional import ISearchedMail
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: Keys tried before other sessions may have their turn.
-_TRIES = 2000
+#: Keys tried before other sessions may have their turn, and keys that are tried on thousands of messages at once.
+_TRIES, _SIEVED = 2000, 20
+#: Flags are looked up one by one of less than this share of the messages.
+_FEW = 8
 #: What a message can have of merit (RFC 6203 section 4), and what of it being new is worth.
 _BEST, _NEWEST = 100, 20
 #: Texts by which messages are compared.
@@ -31,12 +37,6 @@ _TEXTS = 10
 
 class TookTooLong(Exception):
     """A search took longer than the client may have the server work for it."""
-
-
-async def make_ready(session: Session, key: And) -> None:
-    """Let the selected mailbox be searched: RFC 7162 section 3.1.5 has a client that asks for MODSEQ know of them."""
-    if any(isinstance(part, HasChanged) for part in leaves(key)):
-        await telling.know_modseqs(session)
 
 
 class Finder:
@@ -51,14 +51,18 @@ class Finder:
         self._session = session
         self._view = view
         self._asked = key
-        expanded = And(tuple(map(fuzzy.expanded, key.keys)))
-        self._key = gathered(expanded)
+        keys = list(map(fuzzy.expanded, key.keys))
+        # What leaves few messages, of which others then are asked, costs next to nothing.
+        self._chosen = looked_at(_taken_sets(keys), view)
+        self._flags = [check for check in map(about_flags, keys) if check is not None]
+        keys = [each for each in keys if about_flags(each) is None]
+        self._sieve, keys = _taken_sieve(keys)
+        self._key = gathered(And(tuple(keys)))
         # A store that finds text by itself is asked before any message is looked at.
         self._told = Told.of(self._key) if ISearchedMail.providedBy(session.store) else Told()
         self._matcher: Matcher = compile_key(self._key, view, self._told)
         parts = list(leaves(self._key))
         self._has_modseq = any(isinstance(part, HasChanged) for part in parts)
-        self._is_about_flags = about_flags(self._key) is not None
         self._depths = {depth_of(part) for part in parts}
         self._portion = max(1, _TRIES // (len(parts) + 1))
         self._want = _want(parts)
@@ -75,7 +79,10 @@ class Finder:
         """Return the UIDs of what matches, ascending; of these messages of the view, if any are given."""
         self._found = []
         await self._pause()
-        undecided = await self._look_at_view(among)
+        candidates = self._candidates(among)
+        if candidates and self._sieve is not None:
+            candidates = await self._sifted(candidates, self._sieve)
+        undecided = await self._look_at_view(candidates)
         for part, condition in self._told.questions():
             if undecided:
                 undecided = await self._ask_store(undecided, part, condition)
@@ -88,47 +95,75 @@ class Finder:
         return sorted(self._found)
 
     def modseq_of(self, uids: Sequence[int]) -> int | None:
-        """Return the highest modification sequence of messages, by ascending UID, if the search is about that."""
+        """Return the highest modification sequence of messages, in whatever order, if the search is about that."""
         if not self._has_modseq or not uids:
             return None
-        return max(self._view.modseqs_of(self._view.numbers_of(uids)))
+        return max(self._view.modseqs_of(self._view.numbers_of(sorted(uids))))
 
     async def scores(self, uids: Sequence[int]) -> dict[int, int]:
         """Return how well messages match what is fuzzy, from 1 to 100 (RFC 6203 section 4)."""
         # Of two that are alike in all else, the newer one is the better one.
         merit = dict.fromkeys(uids, 0)
         best = _NEWEST
-        session = self._session
+        searches = ISearchedMail.providedBy(self._session.store)
         for text in list(dict.fromkeys(fuzzy.texts(self._asked)))[:_TEXTS]:
             for points, condition in fuzzy.merits(text):
                 best += points
-                if ISearchedMail.providedBy(session.store):
-                    answer = await ISearchedMail(session.store).search(
-                        session.account, self._view.mailbox_id, uids, condition
-                    )
-                    for uid in answer.found:
+                if searches:
+                    for uid in (await self._search(uids, condition)).found:
                         merit[uid] += points
-                await self._pause()
         step = _NEWEST / max(len(uids), 1)
-        return {uid: max(1, round((merit[uid] + step * (at + 1)) * _BEST / best)) for at, uid in enumerate(uids)}
+        scores: dict[int, int] = {}
+        for at, uid in enumerate(uids):
+            scores[uid] = max(1, round((merit[uid] + step * (at + 1)) * _BEST / best))
+            if at % _TRIES == 0:
+                await self._pause()
+        return scores
 
     async def _pause(self) -> None:
         """Let others have their turn, if the search may go on at all."""
-        if self._until is not None and time.monotonic() > self._until:
-            raise TookTooLong
+        self._check_time()
         await self._session.stream.give_way()
 
-    async def _look_at_view(self, among: Sequence[int] | None) -> Sequence[int]:
-        view = self._view
+    def _check_time(self) -> None:
+        if self._until is not None and time.monotonic() > self._until:
+            raise TookTooLong
+
+    def _candidates(self, among: Sequence[int] | None) -> Sequence[int]:
+        """Return what a set and flags leave of the view, or of these messages."""
+        view, chosen = self._view, self._chosen
         if among is None:
-            among = _candidates(self._key.keys, view)
-            if self._is_about_flags:
-                self._found += view.without_gone(among)
-                return ()
-        candidates = view.without_gone(among)
+            among = chosen
+        elif chosen is not view.uids:
+            both = frozenset(chosen)
+            among = [uid for uid in among if uid in both]
+        return view.without_gone(self._with_flags(among) if self._flags else among)
+
+    def _with_flags(self, uids: Sequence[int]) -> Sequence[int]:
+        view, checks = self._view, self._flags
+        if len(uids) * _FEW < len(view.uids):
+            return [uid for uid in uids if all(check(view.flags_of(uid)) for check in checks)]
+        having = view.having(lambda flags: all(check(flags) for check in checks))
+        if uids is view.uids:
+            return having
+        wanted = frozenset(having)
+        return [uid for uid in uids if uid in wanted]
+
+    async def _sifted(self, uids: Sequence[int], sieve: Sieve) -> Sequence[int]:
+        found: list[int] = []
+        async with aclosing(columns(self._session, self._view, uids, sieve.want)) as batches:
+            async for batch in batches:
+                found += compress(batch.uids, sieve.check(batch))
+                self._check_time()
+        return found
+
+    async def _look_at_view(self, uids: Sequence[int]) -> Sequence[int]:
+        if not self._key.keys:
+            self._found += uids
+            return ()
         if self._depths and Depth.VIEW not in self._depths:
-            return candidates
-        return await self._decide_all(candidates)
+            return uids
+        return await self._decide_all(uids)
 
     async def _decide_all(self, uids: Sequence[int]) -> list[int]:
         """Decide with what needs no look at messages."""
@@ -140,14 +175,18 @@ class Finder:
         return undecided
 
     async def _ask_store(self, uids: Sequence[int], part: Key, condition: Condition) -> Sequence[int]:
-        session = self._session
-        answer = await ISearchedMail(session.store).search(session.account, self._view.mailbox_id, uids, condition)
-        await self._pause()
+        answer = await ask(self._search, uids, condition)
         if self._key.keys == (part,):
             self._found += answer.found
             return answer.unread
         self._told.hear(part, answer)
         return await self._decide_all(uids)
+
+    async def _search(self, uids: Sequence[int], condition: Condition) -> SearchAnswer:
+        session = self._session
+        answer = await ISearchedMail(session.store).search(session.account, self._view.mailbox_id, uids, condition)
+        await self._pause()
+        return answer
 
     async def _look_at_rows(self, uids: Sequence[int], depth: Depth, want: Want) -> list[int]:
         session, undecided = self._session, list[int]()
@@ -190,10 +229,17 @@ def _want(parts: Sequence[Key]) -> Want:
     return want
 
 
-def _candidates(keys: Sequence[Key], view: View) -> Sequence[int]:
-    """Return what a set or flags at the top of the search leave, so that a few messages of many are found at once."""
-    for key in keys:
-        if isinstance(key, IsAmong):
-            return view.resolve(key.wanted, key.by_uid)
-    checks = [check for check in map(about_flags, keys) if check is not None]
-    return view.having(lambda flags: all(check(flags) for check in checks)) if checks else view.uids
+def _taken_sets(keys: list[Key]) -> list[Key]:
+    """Take as many sets out of the keys as all are looked at, and return them."""
+    sets = [key for key in keys if isinstance(key, IsAmong)][:NARROWING]
+    for key in sets:
+        keys.remove(key)
+    return list(sets)
+
+
+def _taken_sieve(keys: list[Key]) -> tuple[Sieve | None, list[Key]]:
+    """Return what answers some of the keys, if these are not so many that it would take long, and the others."""
+    sifted = And(tuple(key for key in keys if sieve_of(key) is not None))
+    if sum(1 for _ in leaves(sifted)) > _SIEVED:
+        return None, keys
+    return sieve_of(sifted), [key for key in keys if key not in sifted.keys]

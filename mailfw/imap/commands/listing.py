@@ -19,8 +19,7 @@ from mailfw.optional import ISharingView
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: Names are looked at, and lines handed over, in portions: long trees neither stop others nor fill the memory.
-_PORTION = 200
+#: Octets of lines that are handed over together.
 _MANY = 64 * 1024
 
 
@@ -82,7 +81,7 @@ class _Lines:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._held: list[bytes] = []
-        self._octets = self._looked_at = 0
+        self._octets = 0
 
     def add(self, line: bytes) -> None:
         """Take one more."""
@@ -90,13 +89,9 @@ class _Lines:
         self._octets += len(line)
 
     async def pass_on(self) -> None:
-        """Hand lines over when many names were looked at, or there are many lines, and let others work."""
-        self._looked_at += 1
-        if self._looked_at < _PORTION and self._octets < _MANY:
-            return
-        self._looked_at = 0
-        self.end()
-        await self._session.stream.drain()
+        """Hand lines over when there are many, and let others work: for each name that is looked at."""
+        if self._octets >= _MANY:
+            self.end()
         await self._session.stream.give_way()
 
     def end(self) -> None:
@@ -114,9 +109,10 @@ async def list_subscribed(session: Session, cursor: Cursor) -> Completion:
     existing = {info.path for info in await session.store.mailboxes(session.account)}
     subscribed = await session.store.subscriptions(session.account)
     lines = _Lines(session)
-    for entry in tree.lsub_entries(existing, subscribed, request):
-        lines.add(_line(session, b"LSUB", entry))
+    for entry in tree.walk_subscribed(existing, subscribed, request):
         await lines.pass_on()
+        if entry is not None:
+            lines.add(_line(session, b"LSUB", entry))
     lines.end()
     return responses.ok("That is all")
 
@@ -132,10 +128,12 @@ def _line(session: Session, word: bytes, entry: tree.Entry) -> bytes:
     return b'* %b (%b) "/" %b%b\r\n' % (word, attributes, session.mailbox(entry.path), below)
 
 
-def renamed_line(session: Session, path: Path, before: str) -> bytes:
-    """Return the LIST response with what a mailbox's name was, or how it was written (RFC 9051 section 6.3.9.7)."""
-    old = responses.mailbox(before, session.speaks_utf8)
-    return responses.untagged(b'LIST () "/" %b ("OLDNAME" (%b))' % (session.mailbox(path), old))
+def named_line(session: Session, path: Path, before: str) -> bytes:
+    """Return the LIST response that names a mailbox, with its other name if it has one (RFC 9051 section 6.3.9.7)."""
+    told = b'LIST () "/" ' + session.mailbox(path)
+    if before != names.from_path(path):
+        told += b' ("OLDNAME" (%b))' % responses.mailbox(before, session.speaks_utf8)
+    return responses.untagged(told)
 
 
 async def namespace(session: Session, cursor: Cursor) -> Completion:

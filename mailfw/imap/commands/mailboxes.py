@@ -68,7 +68,7 @@ _TWICE = ["inbox", "inbox"]
 def _tell_name(session: Session, path: Path, wanted: grammar_mailboxes.Create) -> None:
     """RFC 9051 section 6.3.4: a client hears what its name for a mailbox was made into."""
     if session.is_rev2 and wanted.written.removesuffix(names.DELIMITER) != names.from_path(path):
-        session.stream.write(listing.renamed_line(session, path, wanted.written))
+        session.stream.write(listing.named_line(session, path, wanted.written))
 
 
 async def _infos(session: Session) -> dict[Path, MailboxInfo]:
@@ -131,7 +131,7 @@ async def rename(session: Session, cursor: Cursor) -> Completion:
     for path in tree.tops(moved):
         await session.store.edit_mailbox(session.account, RenameMailbox(path, moved[path]))
     if session.is_rev2:  # RFC 9051 section 6.3.9.7
-        session.stream.write(listing.renamed_line(session, new, names.from_path(old)))
+        session.stream.write(listing.named_line(session, new, names.from_path(old)))
     return responses.ok("Renamed")
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_results, names, responses, results
+from mailfw.imap import grammar_results, limiting, names, responses, results
 from mailfw.imap.commands import search
-from mailfw.imap.commands.finder import Finder, TookTooLong, make_ready
+from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.grammar_results import Return, Source, Wanted, Where
 from mailfw.imap.keys import And, HasChanged, IsAmong
 from mailfw.imap.lexer import BadSyntax, Cursor
-from mailfw.imap.matching import leaves
+from mailfw.imap.matching import leaves, looked_at
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
 from mailfw.mail.failure import NoPermission, NoSuchMailbox
@@ -37,7 +37,7 @@ async def esearch(session: Session, cursor: Cursor) -> Completion:
         return key
     _check(session, sources, wanted, key)
     search.check_wanted(wanted, key)
-    await make_ready(session, key)
+    await search.make_ready(session, key)
     seconds = session.allowance.search_time
     searching = _Searching(session, wanted, key, time.monotonic() + seconds if seconds else None)
     infos = await _chosen(session, sources)
@@ -45,6 +45,9 @@ async def esearch(session: Session, cursor: Cursor) -> Completion:
         for at, info in enumerate(infos):
             session.progress = at, len(infos)
             await searching.search_in(info)
+            refused = limiting.refusal(session, searching.messages)
+            if refused is not None:
+                return refused
     except TookTooLong:
         return search.TOO_LONG
     return responses.ok("Searched")
@@ -69,6 +72,8 @@ class _Searching:
         self._key = key
         self._until = until
         self._with_modseqs = any(isinstance(part, HasChanged) for part in leaves(key))
+        #: How many were looked at, and the last mailbox is not among those that were searched if they are too many.
+        self.messages = 0
 
     async def search_in(self, info: MailboxInfo) -> None:
         """Search in a mailbox, unless it is gone by now."""
@@ -82,6 +87,10 @@ class _Searching:
             snapshot = await session.store.snapshot(session.account, info.id, 0)
             view = View(snapshot, self._with_modseqs)
         finder = Finder(session, view, self._key, self._until)
+        if session.message_limit:
+            self.messages += len(looked_at(self._key.keys, view))
+            if self.messages > session.message_limit:
+                return
         result = await search.measured(finder, self._wanted, await finder.find())
         if not result.uids:
             return

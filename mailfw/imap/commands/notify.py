@@ -30,6 +30,10 @@ async def notify(session: Session, cursor: Cursor) -> Completion:
         await telling.know_modseqs(session)
     notifications = Notifications(wishes)
     # What happens while we look is heard of, and told afterwards.
-    session.notifications = notifications
-    await notifications.begin(session, wishes.status)
+    before, session.notifications = session.notifications, notifications
+    try:
+        await notifications.begin(session, wishes.status)
+    except Exception:
+        session.notifications = before
+        raise
     return responses.ok("You will hear of it")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mailfw.imap.commands.columns import columns
 from mailfw.imap.grammar_results import Criterion, SortBy
 from mailfw.imap.view import View
-from mailfw.mail.mailbox import Row, Want
+from mailfw.mail.columns import Columns
+from mailfw.mail.mailbox import Want
 from mailfw.mail.sorting import part_reader
 from mailfw.mail.steps import Steps, in_turns, ordered
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
-
-#: Messages whose keys are read before other sessions may have their turn.
-_PORTION = 2000
 
 
 async def in_order(
@@ -23,17 +22,14 @@ async def in_order(
 ) -> list[int]:
     """Return messages, given ascending, in an order; of two that are equal by all criteria the first comes first."""
     readers = [_READERS[each.criterion] for each in criteria if each.criterion in _READERS]
-    columns: list[list[Any]] = [[] for _ in readers]
+    keys: list[list[Any]] = [[] for _ in readers]
     there: list[int] = []
     want = Want.SORT if any(each.criterion in _STORED for each in criteria) else Want.NOTHING
-    async for rows in session.store.rows(session.account, view.mailbox_id, uids, want):
-        for start in range(0, len(rows), _PORTION):
-            portion = rows[start : start + _PORTION]
-            there += [row.uid for row in portion]
-            for column, read in zip(columns, readers, strict=True):
-                column += read(portion)
-            await session.stream.give_way()
-    return await in_turns(_ordered(there, criteria, columns, scores), session.stream.give_way)
+    async for batch in columns(session, view, uids, want):
+        there += batch.uids
+        for column, read in zip(keys, readers, strict=True):
+            column += read(batch)
+    return await in_turns(_ordered(there, criteria, keys, scores), session.stream.give_way)
 
 
 def _ordered(
@@ -50,17 +46,22 @@ def _ordered(
     return [uids[place] for place in places]
 
 
-def sent(rows: Sequence[Row]) -> list[int]:
-    """Return when messages were sent or, where that is not to be read, received: RFC 5256 section 2.2."""
-    return [int(date) if (date := (row.sort or b"").split(b"\0", 1)[0]) else row.received for row in rows]
+def sent(batch: Columns) -> list[int]:
+    """Return when messages were sent."""
+    return dated([keys[: keys.index(b"\0")] for keys in batch.sort], batch.received)
 
 
-def _stored(name: str) -> Callable[[Sequence[Row]], list[Any]]:
+def dated(dates: Sequence[bytes], received: Sequence[int]) -> list[int]:
+    """Return dates as `SortKeys.encode` writes them or, where there is none, internal dates: RFC 5256 section 2.2."""
+    return [int(date) if date else other for date, other in zip(dates, received, strict=True)]
+
+
+def _stored(name: str) -> Callable[[Columns], list[Any]]:
     read = part_reader(name)
-    return lambda rows: [read(row.sort) if row.sort else b"" for row in rows]
+    return lambda batch: list(map(read, batch.sort))
 
 
-_STORED: dict[Criterion, Callable[[Sequence[Row]], list[Any]]] = {
+_STORED: dict[Criterion, Callable[[Columns], list[Any]]] = {
     Criterion.DATE: sent,
     Criterion.CC: _stored("copied"),
     Criterion.FROM: _stored("sender"),
@@ -69,8 +70,8 @@ _STORED: dict[Criterion, Callable[[Sequence[Row]], list[Any]]] = {
     Criterion.DISPLAYFROM: _stored("shown_sender"),
     Criterion.DISPLAYTO: _stored("shown_recipient"),
 }
-_READERS: dict[Criterion, Callable[[Sequence[Row]], list[Any]]] = {
-    Criterion.ARRIVAL: lambda rows: [row.received for row in rows],
-    Criterion.SIZE: lambda rows: [row.size for row in rows],
+_READERS: dict[Criterion, Callable[[Columns], Sequence[Any]]] = {
+    Criterion.ARRIVAL: lambda batch: batch.received,
+    Criterion.SIZE: lambda batch: batch.sizes,
     **_STORED,
 }

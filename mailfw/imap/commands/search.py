@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mailfw.imap import fuzzy, grammar_results, grammar_search, responses, results
+from mailfw.imap import fuzzy, grammar_results, grammar_search, limiting, responses, results, telling
 from mailfw.imap.commands import contexts
-from mailfw.imap.commands.finder import Finder, TookTooLong, make_ready
+from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.grammar_results import Page, Return, Wanted
-from mailfw.imap.keys import And
+from mailfw.imap.keys import And, HasChanged
 from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.matching import leaves
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
 _ALL = Wanted(frozenset({Return.ALL}))
+
+#: From one in so many messages on all are numbered together.
+_SOME = 8
 
 TOO_LONG = responses.no("That search takes too long; look for less, or in fewer messages", b"LIMIT")
 
@@ -29,32 +35,54 @@ async def search(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     wanted = grammar_results.returns(cursor, b"ESEARCH")
     key = keys_of(cursor, reading(session))
     if isinstance(key, Completion):
-        return failed(session, wanted, key)
+        forget(session, wanted)
+        return key
     check_wanted(wanted, key)
     view = session.selected
     await make_ready(session, key)
     finder = Finder(session, view, key)
+    extended = wanted or (_ALL if session.is_rev2 else None)
+    among = limiting.searched(session, view, key)
     try:
-        found = await finder.find()
-        extended = wanted or (_ALL if session.is_rev2 else None)
-        result = await measured(finder, extended, found)
+        with saving(session, wanted):
+            found = await finder.find(among)
+            result = await measured(finder, extended, found)
     except TookTooLong:
-        return failed(session, wanted, TOO_LONG)
+        return TOO_LONG
     if extended is None:
         numbers = found if by_uid else view.numbers_of(found)
+        await session.stream.give_way()
         session.stream.write(results.listed(b"SEARCH", numbers, result.modseq))
         return responses.ok("Searched")
     if Return.UPDATE in extended.options:
-        contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, found))
-    answer(session, by_uid, extended, result)
+        if among is None:
+            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, array("I", found)))
+        else:
+            contexts.refuse(session)
+    await answer(session, by_uid, extended, result)
     return responses.ok("Searched")
 
 
-def failed(session: Session, wanted: Wanted | None, completion: Completion) -> Completion:
-    """RFC 5182 section 2.1: what was to be saved is nothing then."""
+async def make_ready(session: Session, key: And) -> None:
+    """Let the selected mailbox be searched: RFC 7162 section 3.1.5 has a client that asks for MODSEQ know of them."""
+    if any(isinstance(part, HasChanged) for part in leaves(key)):
+        await telling.know_modseqs(session)
+
+
+@contextmanager
+def saving(session: Session, wanted: Wanted | None) -> Iterator[None]:
+    """Forget what was saved before if a search that saves fails."""
+    try:
+        yield
+    except Exception:
+        forget(session, wanted)
+        raise
+
+
+def forget(session: Session, wanted: Wanted | None) -> None:
+    """RFC 5182 section 2.1: what a search was to save that is answered with NO, is nothing."""
     if wanted is not None and Return.SAVE in wanted.options:
         session.selected.saved = ()
-    return completion
 
 
 def reading(session: Session) -> Callable[[Cursor], And]:
@@ -92,29 +120,33 @@ class Result:
 async def measured(finder: Finder, wanted: Wanted | None, uids: Sequence[int]) -> Result:
     """Return a result with all that the answer needs to say of it."""
     result = Result(uids)
-    result.modseq = finder.modseq_of(sorted(uids if wanted is None else saved(wanted, uids)))
+    result.modseq = finder.modseq_of(uids if wanted is None else saved(wanted, uids))
     if wanted is not None and Return.RELEVANCY in wanted.options:
         scores = await finder.scores(sorted(uids))
         result.scores = [scores[uid] for uid in uids]
     return result
 
 
-def answer(session: Session, by_uid: bool, wanted: Wanted, result: Result) -> None:
+async def answer(session: Session, by_uid: bool, wanted: Wanted, result: Result) -> None:
     """Save the result if that is wanted, and send ESEARCH if anything else is."""
     view = session.selected
     if Return.SAVE in wanted.options:
-        view.saved = sorted(saved(wanted, result.uids))
+        view.saved = array("I", sorted(saved(wanted, result.uids)))
     if wanted.is_silent:
         return
     numbers = result.uids if by_uid else in_numbers(view, result.uids)
+    await session.stream.give_way()
     items = results.items(wanted, numbers, result.modseq, result.scores)
     session.stream.write(results.esearch(session.tag, by_uid, items))
 
 
 def in_numbers(view: View, uids: Sequence[int]) -> Sequence[int]:
     """Return message numbers in the order of the UIDs, whatever that is."""
-    ascending = sorted(uids)
-    numbers = dict(zip(ascending, view.numbers_of(ascending), strict=True))
+    if len(uids) * _SOME > len(view):
+        numbers = dict(zip(view.uids, range(1, len(view) + 1), strict=True))
+    else:
+        ascending = sorted(uids)
+        numbers = dict(zip(ascending, view.numbers_of(ascending), strict=True))
     return [numbers[uid] for uid in uids]
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar, names, responses, telling
+from mailfw.imap.commands import listing
 from mailfw.imap.grammar import Resync
 from mailfw.imap.lexer import BadSyntax, Cursor, UIDRequired
 from mailfw.imap.responses import Completion, untagged
@@ -45,7 +46,7 @@ async def select(session: Session, cursor: Cursor, read_only: bool) -> Completio
     session.view, session.read_only = view, read_only
     if session.notifications is not None:
         session.notifications.forget_selected(session)
-    _describe(session, view, info)
+    _describe(session, view, info, request.written)
     if missed is not None:
         await _tell_missed(session, view, missed)
     if read_only:
@@ -81,12 +82,12 @@ async def _missed(session: Session, view: View, wanted: Resync | None) -> Missed
     return Missed(wanted, changes, not since)
 
 
-def _describe(session: Session, view: View, info: MailboxInfo) -> None:
+def _describe(session: Session, view: View, info: MailboxInfo, written: str) -> None:
     write = session.stream.write
     write(responses.known_flags(tuple(sorted(view.keywords)), session.flag_rights))
     write(untagged(b"%d EXISTS" % len(view)))
     if session.is_rev2:  # RFC 9051 section 6.3.2
-        write(untagged(b'LIST () "%b" %b' % (names.DELIMITER.encode("ascii"), session.mailbox(info.path))))
+        write(listing.named_line(session, info.path, written))
     else:
         write(untagged(b"%d RECENT" % view.recent_count))
         unseen = None if view.uid_only else view.first_unseen()

@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_results, grammar_search, responses, results
+from mailfw.imap import grammar_results, grammar_search, limiting, responses, results
 from mailfw.imap.commands import contexts, search
-from mailfw.imap.commands.finder import Finder, TookTooLong, make_ready
+from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.commands.order import in_order
 from mailfw.imap.grammar_results import Criterion, Return, SortBy
 from mailfw.imap.lexer import Cursor
@@ -26,18 +26,25 @@ async def sort(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     cursor.space()
     key = search.keys_of(cursor, grammar_search.search_in_charset)
     if isinstance(key, Completion):
-        return search.failed(session, wanted, key)
+        search.forget(session, wanted)
+        return key
     search.check_wanted(wanted, key)
     view = session.selected
-    await make_ready(session, key)
+    await search.make_ready(session, key)
     finder = Finder(session, view, key)
+    refused = limiting.unordered(session, view, key)
+    if refused is not None:
+        search.forget(session, wanted)
+        return refused
     try:
-        found = await finder.find()
-        scores = await finder.scores(found) if _is_by_score(criteria) else {}
-        ordered = await _order(session, found, criteria, scores)
-        result = await search.measured(finder, wanted, ordered)
+        with search.saving(session, wanted):
+            found = await finder.find()
+            scores = await finder.scores(found) if _is_by_score(criteria) else {}
+            ordered = await _order(session, found, criteria, scores)
+            result = await search.measured(finder, wanted, ordered)
     except TookTooLong:
-        return search.failed(session, wanted, search.TOO_LONG)
+        return search.TOO_LONG
+    await session.stream.give_way()
     if wanted is None:
         numbers = ordered if by_uid else search.in_numbers(view, ordered)
         session.stream.write(results.listed(b"SORT", numbers, result.modseq))
@@ -46,8 +53,8 @@ async def sort(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         if scores:
             contexts.refuse(session)
         else:
-            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, ordered, criteria))
-    search.answer(session, by_uid, wanted, result)
+            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, array("I", ordered), criteria))
+    await search.answer(session, by_uid, wanted, result)
     return responses.ok("Sorted")
 
 
@@ -58,7 +65,7 @@ def _is_by_score(criteria: Sequence[SortBy]) -> bool:
 async def _order(
     session: Session, found: Sequence[int], criteria: Sequence[SortBy], scores: Mapping[int, int]
 ) -> list[int]:
-    question = session.selected.place, criteria
+    question = session.account, session.selected.place, criteria
     known: array[int] | None = None if scores else session.answered.get(question, found)
     if known is not None:
         return list(known)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, responses, telling
+from mailfw.imap import grammar, limiting, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
@@ -25,8 +25,8 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     """RFC 3501 sections 6.4.6 and 6.4.8, and RFC 7162 section 3.1.3."""
     request = grammar.store(cursor)
     view = session.selected
-    uids = view.resolve(request.wanted, by_uid)
-    before = {uid: view.flags_of(uid) for uid in uids} if request.silent else {}  # as the client knows them
+    uids: Sequence[int] = view.resolve(request.wanted, by_uid)
+    before = _flags_before(view, uids) if request.silent else {}  # as the client knows them
     if request.unchanged_since is not None:
         await telling.know_modseqs(session)
     if session.read_only:
@@ -36,6 +36,7 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         return responses.no("The mailbox has too many keywords", b"LIMIT")
     if not uids:
         return responses.ok("Nothing to change")
+    uids = limiting.within(session, uids)
     altered = await session.store.alter(
         session.account, view.mailbox_id, uids, request.change, request.flags, request.unchanged_since
     )
@@ -44,6 +45,10 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         await telling.refresh(session)
     await _Answers(session, request, by_uid).send(_told(uids, altered, request), before, altered.changed)
     return _completion(view, uids, altered, by_uid)
+
+
+def _flags_before(view: View, uids: Sequence[int]) -> dict[int, Flags]:
+    return dict(zip(uids, view.worded_flags(view.numbers_of(uids), lambda flags, is_recent: flags), strict=True))
 
 
 def _told(uids: Sequence[int], altered: Altered, request: grammar.Store) -> Sequence[int]:
@@ -105,20 +110,28 @@ class _Answers:
         keywords = view.take_keywords()
         if keywords is not None:
             stream.write(responses.known_flags(keywords.keywords, self._session.flag_rights))
+        known = self._as_asked(before, changed) if self._request.silent else frozenset()
+        if not self._tells_modseq:
+            uids = [uid for uid in uids if uid not in known]
         for start in range(0, len(uids), _PORTION):
-            lines = []
-            for uid in uids[start : start + _PORTION]:
-                is_told = not self._request.silent or changed[uid] != _combine(before[uid], self._request)
-                lines.append(self._line(uid, is_told))
-            stream.write(b"".join(lines))
+            stream.write(b"".join([self._line(uid, uid not in known) for uid in uids[start : start + _PORTION]]))
             if start + _PORTION < len(uids):
                 await stream.drain()
                 await stream.give_way()
 
+    def _as_asked(self, before: dict[int, Flags], changed: dict[int, Flags]) -> frozenset[int]:
+        """Return the messages that have the flags now of which the client knows itself."""
+        expected = {flags: _combine(flags, self._request) for flags in set(before.values())}
+        return frozenset([uid for uid, flags in changed.items() if flags == expected[before[uid]]])
+
+    @property
+    def _tells_modseq(self) -> bool:
+        return self._manner.with_modseq and self._view.has_modseqs
+
     def _line(self, uid: int, with_flags: bool) -> bytes:
         view, manner = self._view, self._manner
         number = view.number_of(uid)
-        modseq = view.modseq_of(uid) if manner.with_modseq and view.has_modseqs else None
+        modseq = view.modseq_of(uid) if self._tells_modseq else None
         if number is None or view.is_gone(uid) or not (with_flags or modseq):
             return b""
         present = view.flags_of(uid) if with_flags else None

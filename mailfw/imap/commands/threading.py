@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_results, grammar_search, responses, results
+from mailfw.imap import grammar_results, grammar_search, limiting, responses, results
 from mailfw.imap.commands import search
-from mailfw.imap.commands.finder import Finder, TookTooLong, make_ready
-from mailfw.imap.commands.order import sent
+from mailfw.imap.commands.columns import columns
+from mailfw.imap.commands.finder import Finder, TookTooLong
+from mailfw.imap.commands.order import dated
 from mailfw.imap.grammar_results import Algorithm
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
-from mailfw.mail.forest import Forest, Node, ordered_subject
-from mailfw.mail.mailbox import Row, Want
-from mailfw.mail.steps import Steps, in_turns
+from mailfw.mail.forest import Forest, Messages, Threads, ordered_subject
+from mailfw.mail.mailbox import Want
+from mailfw.mail.steps import in_turns
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
-
-#: Messages that are threaded before other sessions may have their turn.
-_PORTION = 1000
 
 
 async def thread(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
@@ -30,9 +28,13 @@ async def thread(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     key = search.keys_of(cursor, grammar_search.search_in_charset)
     if isinstance(key, Completion):
         return key
-    await make_ready(session, key)
+    await search.make_ready(session, key)
+    finder = Finder(session, session.selected, key)
+    refused = limiting.unordered(session, session.selected, key)
+    if refused is not None:
+        return refused
     try:
-        found = await Finder(session, session.selected, key).find()
+        found = await finder.find()
     except TookTooLong:
         return search.TOO_LONG
     session.stream.write(await _answer(session, by_uid, found, algorithm))
@@ -42,54 +44,35 @@ async def thread(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
 async def _answer(session: Session, by_uid: bool, found: list[int], algorithm: Algorithm) -> bytes:
     # The same UIDs may have other message numbers than before.
     numbers = found if by_uid else session.selected.numbers_of(found)
-    asked, question = [*found, *numbers], (session.selected.place, algorithm, by_uid)
+    asked, question = [*found, *numbers], (session.account, session.selected.place, algorithm, by_uid)
     known: bytes | None = session.answered.get(question, asked)
     if known is not None:
         return known
-    roots = await _Threading(session, by_uid).roots(found, algorithm)
-    answer = await in_turns(results.thread(roots), session.stream.give_way)
+    threads = await _threads(session, by_uid, found, algorithm)
+    answer = await in_turns(results.thread(threads), session.stream.give_way)
     session.answered.keep(question, asked, answer)
     return answer
 
 
-class _Threading:
-    """Reads what threads are made of."""
-
-    def __init__(self, session: Session, by_uid: bool) -> None:
-        self._session = session
-        self._view = session.selected
-        self._by_uid = by_uid
-
-    async def roots(self, uids: list[int], algorithm: Algorithm) -> list[Node]:
-        """Return the threads of these messages."""
-        session, forest = self._session, Forest()
-        found: list[Node] = []
-        by_subject = algorithm is Algorithm.ORDEREDSUBJECT
-        want = Want.SORT if by_subject else Want.SORT | Want.THREAD
-        async for rows in session.store.rows(session.account, self._view.mailbox_id, uids, want):
-            for start in range(0, len(rows), _PORTION):
-                portion = rows[start : start + _PORTION]
-                nodes = self._nodes(portion)
-                if by_subject:
-                    found += nodes
-                else:
-                    forest.add(zip(nodes, [row.ids or b"" for row in portion], strict=True))
-                await session.stream.give_way()
-        return await in_turns(_steps(algorithm, forest, found), session.stream.give_way)
-
-    def _nodes(self, rows: list[Row]) -> list[Node]:
-        uids = [row.uid for row in rows]
-        numbers = uids if self._by_uid else self._view.numbers_of(uids)
-        parts = [(row.sort or b"\0\0").split(b"\0", 3) for row in rows]
-        subjects, answers = [part[2] for part in parts], [part[1] == b"1" for part in parts]
-        return list(map(Node, numbers, sent(rows), subjects, answers))
+async def _threads(session: Session, by_uid: bool, uids: list[int], algorithm: Algorithm) -> Threads:
+    messages = await _messages(session, by_uid, uids, with_ids=algorithm is not Algorithm.ORDEREDSUBJECT)
+    give_way = session.stream.give_way
+    if algorithm is Algorithm.ORDEREDSUBJECT:
+        return await in_turns(ordered_subject(messages), give_way)
+    forest = Forest(messages)
+    await give_way()
+    return await in_turns(forest.references() if algorithm is Algorithm.REFERENCES else forest.refs(), give_way)
 
 
-def _steps(algorithm: Algorithm, forest: Forest, messages: list[Node]) -> Steps[list[Node]]:
-    match algorithm:
-        case Algorithm.ORDEREDSUBJECT:
-            return ordered_subject(messages)
-        case Algorithm.REFERENCES:
-            return forest.references()
-        case Algorithm.REFS:
-            return forest.refs()
+async def _messages(session: Session, by_uid: bool, uids: list[int], with_ids: bool) -> Messages:
+    view, found = session.selected, Messages([], [], [], [], [])
+    there: list[int] = []
+    async for batch in columns(session, view, uids, Want.SORT | Want.THREAD if with_ids else Want.SORT):
+        there += batch.uids
+        parts = [keys.split(b"\0", 3) for keys in batch.sort]
+        found.sent.extend(dated([part[0] for part in parts], batch.received))
+        found.subjects.extend([part[2] for part in parts])
+        found.answers.extend([part[1] == b"1" for part in parts])
+        found.ids.extend(batch.ids)
+    found.numbers.extend(there if by_uid else view.numbers_of(there))
+    return found

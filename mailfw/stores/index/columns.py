@@ -55,7 +55,9 @@ class KeptColumns:
         """Keep more of a column; returns all of it, though it may be too much to be kept."""
         column = self.of(key)
         column.update(found)
-        weight = sum([_OVERHEAD + len(value) if isinstance(value, bytes) else _OVERHEAD for value in found.values()])
+        weight = len(found) * _OVERHEAD
+        if isinstance(next(iter(found.values()), None), bytes):
+            weight += sum(map(len, found.values()))
         self._weights[key] = self._weights.get(key, 0) + weight
         self._weight += weight
         while self._weight > self._capacity:
@@ -84,30 +86,34 @@ class ColumnReader:
             places = messages.places(asked)
             if gone:
                 places = [place for place in places if messages.uids[place] not in gone]
-            uids = _picked(messages.uids, places)
+            uids = picked(messages.uids, places)
             keys = {name: (self._reader, id_, box.uid_validity, name) for flag, name in _NAMES.items() if flag in want}
             found = {name: list(map(self._kept.of(key).get, uids, repeat(_MISSING))) for name, key in keys.items()}
             missing = _missing(uids, found)
             if not missing:
-                return Columns(uids, _picked(messages.received, places), _picked(messages.sizes, places), **found)
+                return Columns(uids, picked(messages.received, places), picked(messages.sizes, places), **found)
             read = await account.read(_query(box.row, missing, messages, list(keys)))
             for name, key in keys.items():
                 self._kept.add(key, read[name])
-            gone.update(uid for uid in missing if uid not in read[next(iter(keys))])
+            gone.update(set(missing).difference(read[next(iter(keys))]))
         raise NoSuchMailbox("the mailbox cannot be read")
 
 
-def _picked(column: array[int], places: Sequence[int]) -> Sequence[int]:
+def picked(column: array[int], places: Sequence[int]) -> Sequence[int]:
+    """Return what is at ascending places, quickly where they are a run."""
     if places and places[-1] - places[0] + 1 == len(places):
         return column[places[0] : places[-1] + 1]
     return [column[place] for place in places]
 
 
 def _missing(uids: Sequence[int], found: Mapping[str, Sequence[object]]) -> list[int]:
-    """Return the UIDs of which a column is not known."""
+    """Return the UIDs of which a column is not known, ascending."""
     missing: set[int] = set()
     for values in found.values():
-        if _MISSING in values:
+        count = values.count(_MISSING)
+        if count == len(uids):
+            return list(uids)
+        if count:
             missing.update(uid for uid, value in zip(uids, values, strict=True) if value is _MISSING)
     return sorted(missing)
 
@@ -129,11 +135,11 @@ def _find(
         f"SELECT uid, {', '.join(names)} FROM message CROSS JOIN email ON email.row = message.email "  # noqa: S608 -- ours
         f"WHERE mailbox = ? AND uid {among}",
         parameters,
-    ).fetchall()
-    if not found:
-        return {name: {} for name in names}
-    uids, *columns = zip(*found, strict=True)
-    return {name: dict(zip(uids, column, strict=True)) for name, column in zip(names, columns, strict=True)}
+    )
+    if len(names) == 1:
+        return {names[0]: dict(found)}
+    rows = found.fetchall()
+    return {name: {row[0]: row[at] for row in rows} for at, name in enumerate(names, 1)}
 
 
 def portions(uids: Sequence[int]) -> list[Sequence[int]]:

@@ -225,7 +225,8 @@ class Databases:
 
     async def owners(self, identifiers: Iterable[str]) -> frozenset[str]:
         """Return who may share something with one of the identifiers."""
-        return await self._threads.run(self._shares.owners, identifiers)
+        known = self._shares.known_owners(identifiers)
+        return known if known is not None else await self._threads.run(self._shares.owners, identifiers)
 
     async def note_share(self, identifier: str, owner: str, shares: bool) -> None:
         """Note that an account shares something with an identifier, or no longer does."""

@@ -119,7 +119,8 @@ def load_copy(connection: sqlite3.Connection, id_: str) -> Mailbox | None:
         return None
     mailbox = mailbox_of(columns)
     rows = connection.execute(
-        "SELECT uid, modseq, flags, key, size, received, uid FROM message WHERE mailbox = ? ORDER BY uid", (mailbox.row,)
+        "SELECT uid, modseq, flags, key, size, received, uid FROM message WHERE mailbox = ? ORDER BY uid",
+        (mailbox.row,),
     )
     mailbox.messages = Messages(rows, mailbox.tally.modseq)
     return mailbox

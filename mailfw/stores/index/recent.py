@@ -28,12 +28,13 @@ PASSING = 20_000
 
 _ENVELOPE, _BODY, _BODYSTRUCTURE = Want.ENVELOPE.value, Want.BODY.value, Want.BODYSTRUCTURE.value
 _PARTS, _FIELDS, _SENT = Want.PARTS.value, Want.FIELDS.value, Want.SENT.value
+_SAVED = Want.SAVED.value
 _PREVIEW, _SORT, _THREAD = Want.PREVIEW.value, Want.SORT.value, Want.THREAD.value
 
 
 def batch_size(want: Want) -> int:
     """Return how many rows are read at once that carry what is wanted."""
-    return BATCH if want & ~_NARROW else NARROW_BATCH
+    return BATCH if want.value & ~_NARROW.value else NARROW_BATCH
 
 
 class RecentRows:
@@ -110,7 +111,7 @@ class RowReader:
 
         A mailbox that is not in memory is not read for the sake of a few rows.
         """
-        if Want.SAVED not in want:
+        if not want.value & _SAVED:
             return await self._read(id_, uids, want, keeps)
         rows = await self._read(id_, uids, want ^ Want.SAVED, keeps)
         # Two messages with one summary came at different times, so this is not among what is kept of it.

@@ -115,7 +115,7 @@ ADD_MESSAGE = "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 COPY_MESSAGE = """
 INSERT INTO message SELECT ?, ?, ?, flags, ?, size, received, email_id, NULL, email, ?
     FROM message WHERE mailbox = ? AND uid = ?"""
-SET_FLAGS = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid = ?"
+SET_FLAGS = "UPDATE message SET flags = ?, modseq = ? WHERE mailbox = ? AND uid BETWEEN ? AND ?"
 DROP_MESSAGE = "DELETE FROM message WHERE mailbox = ? AND uid = ?"
 ADD_EMAIL = "INSERT INTO email VALUES (?, ?, ?, ?, ?)"
 ADD_SUMMARY = "INSERT INTO summary VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -151,8 +151,11 @@ def open_index(path: Path, synced: bool, shared: bool = False) -> sqlite3.Connec
         return _open(path, synced, shared)
     except _OtherVersion as other:
         aside = _put_aside(path, f"version-{other.version}")
-        log.info(
-            "{path} was written by another version of mailfw: it is {aside} now, and made anew", path=path, aside=aside
+        log.warn(  # noqa: G010 -- of Twisted
+            "{path} was written by another version of mailfw: it is {aside} now, and made anew; "
+            "what mailboxes are for, who else may use them, and annotations are not in it",
+            path=path,
+            aside=aside,
         )
         return _open(path, synced, shared, other.modseq + 1)
 

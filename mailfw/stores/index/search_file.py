@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from mailfw.disk import full_is_no_space
 from mailfw.mail.terms import BREAK, Terms, as_tokens, grams
+from mailfw.stores.index.search_columns import FieldTexts, KeptTexts
 from mailfw.stores.places import account_directory
 from mailfw.stores.pragmas import with_pragmas
 
@@ -70,7 +71,8 @@ class Found:
 class SearchFile:
     """One account's file, opened when it is first used; one thread at a time uses it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, texts: KeptTexts) -> None:
+        self._texts = texts
         #: Goes up whenever what was in the file is in it no more.
         self.generation = 0
         self._path = path
@@ -95,6 +97,10 @@ class SearchFile:
                 if type(error) is sqlite3.DatabaseError:  # not one of its kinds: the file is broken
                     self._remove()
                 raise
+
+    def texts(self, connection: sqlite3.Connection, column: str) -> FieldTexts | None:
+        """Return a column of the table of messages, in a query; None if it is too large."""
+        return self._texts.of(self, connection, column)
 
     def exists(self) -> bool:
         """Whether there is a file."""
@@ -127,6 +133,7 @@ class SearchFile:
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            self._texts.forget(self)
             connection.close()
 
 

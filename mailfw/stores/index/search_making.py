@@ -65,7 +65,7 @@ def find_candidates(connection: sqlite3.Connection, rows: Sequence[int]) -> list
 
 
 async def make_some(account: Account, progress: Progress, threads: Threads, count: int = MESSAGES) -> int | None:
-    """Put up to `count` texts that are missing into the file, the newest first; returns of how many, None if none is."""
+    """Put up to `count` texts that are missing into the file, the newest first; of how many, None if none is."""
     rows = progress.missing(count)
     if not rows:
         return None

@@ -71,6 +71,9 @@ class Progress:
         These are rows of messages that are there: one that seemed to be gone has come back, and is missing.
         """
         marks, base, size = self._marks, self.base, len(self._marks)
+        first, last = min(rows, default=0) - base, max(rows, default=-1) - base
+        if 0 <= first <= last < size and marks.count(_THERE, first, last + 1) == last + 1 - first:
+            return set(rows), False
         there: set[int] = set()
         for row in rows:
             place = row - base

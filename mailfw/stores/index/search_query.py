@@ -77,7 +77,7 @@ def _cost(condition: Condition) -> int:
 def _find_in_field(file: SearchFile, name: str, text: str, among: Set[int]) -> Set[int]:
     column = COLUMNS.get(name)
     if column is not None:
-        return file.use(lambda connection: _in_column(connection, column, text, among))
+        return file.use(lambda connection: _in_column(file, connection, column, text, among))
     found = _candidates(file, clues(f"{name}:") + clues(text), among)
     if not text:
         return set(_with_head(file, found, f"{name}:".encode(), lambda head: _has_value(head, name, "")))
@@ -98,17 +98,27 @@ def _has_value(head: bytes, name: str, text: str) -> bool:
     return any(text in value for value in Terms(head.decode("utf-8"), "", "").values(name))
 
 
-def _in_column(connection: sqlite3.Connection, column: str, text: str, among: Set[int]) -> Set[int]:
+def _in_column(file: SearchFile, connection: sqlite3.Connection, column: str, text: str, among: Set[int]) -> Set[int]:
+    is_share = not _has(connection, len(among) * SHARE)
+    if text and is_share and (texts := file.texts(connection, column)) is not None:
+        return texts.having(text.encode("utf-8")) & among
     # An empty text is in every field that is there.
     what = f"instr({column}, ?)" if text else f"{column} NOTNULL"
     query = f"SELECT row FROM email WHERE {what}"  # noqa: S608 -- ours
     parameters: list[object] = [text] if text else []
-    (rows,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM email LIMIT ?)", (len(among) * SHARE,)).fetchone()
-    if rows == len(among) * SHARE:
+    if not is_share:
         query += " AND row IN (SELECT value FROM json_each(?))"
         parameters.append(json.dumps(list(among)))
     found = {row for (row,) in connection.execute(query, parameters)}
     return found & among
+
+
+def _has(connection: sqlite3.Connection, count: int) -> bool:
+    """Whether there are so many messages."""
+    first, last = connection.execute("SELECT (SELECT min(row) FROM email), (SELECT max(row) FROM email)").fetchone()
+    if first is None or last - first + 1 < count:  # which costs nothing to know
+        return False
+    return connection.execute("SELECT 1 FROM email LIMIT 1 OFFSET ?", (count - 1,)).fetchone() is not None
 
 
 # ---------------------------------------------------------------- text

@@ -1,10 +1,11 @@
 """
 Search in the mail of an index: texts are taken from messages after their delivery, in the background, and found again.
 
-A delivery waits for none of it: a change only notes that the account has changed.  When nothing has changed anywhere
-for `QUIET` seconds, or for an account that has waited for `LATEST`, its newest messages that are missing in its search
-file are read, a few at a time.  While deliveries go on, or clients ask for much, most of the time is theirs.  A message that is not in the file
-yet is named as such in an answer, so that whoever asks reads it himself.
+A delivery waits for none of it: a change only notes that the account has changed.  When nothing has changed anywhere,
+and clients have not asked for much, for `QUIET` seconds, or for an account that has waited for `LATEST`, its newest
+messages that are missing in its search file are read, a few at a time.  While deliveries go on, or clients are busy,
+most of the time is theirs.  A message that is not in the file yet is named as such in an answer, so that whoever asks
+reads it himself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.optional import ISearchedMail
 from mailfw.stores.index import search_file
 from mailfw.stores.index.account import Account
+from mailfw.stores.index.columns import picked
+from mailfw.stores.index.search_columns import KeptTexts
 from mailfw.stores.index.search_file import SearchFile
 from mailfw.stores.index.search_making import MESSAGES, find_ids, find_rows, make_some
 from mailfw.stores.index.search_progress import ROW_BITS, Progress
@@ -64,6 +68,7 @@ class Searches:
         self._threads = threads
         self._with_account = with_account
         self._progress: dict[str, Progress] = {}
+        self._texts = KeptTexts()
         self._used: OrderedDict[str, None] = OrderedDict()
         self._open: OrderedDict[str, None] = OrderedDict()
         #: Accounts with something to do, and since when.
@@ -120,14 +125,14 @@ class Searches:
     def _of(self, account: Account) -> Progress:
         progress = self._progress.get(account.name)
         if progress is None:
-            progress = self._progress[account.name] = Progress(SearchFile(self._place(account.name)))
+            progress = self._progress[account.name] = Progress(SearchFile(self._place(account.name), self._texts))
         return progress
 
     async def remove(self, name: str) -> None:
         """Forget an account, and destroy its file."""
         self._waiting.pop(name, None)
         progress = self._progress.pop(name, None)
-        file = progress.file if progress is not None else SearchFile(self._place(name))
+        file = progress.file if progress is not None else SearchFile(self._place(name), self._texts)
         await self._threads.run(file.remove)
 
     # ------------------------------------------------------------ searching
@@ -136,7 +141,7 @@ class Searches:
         """Say which of these messages match."""
         _, messages = await account.messages(mailbox)
         places = messages.places(asked)
-        uids, rows = [messages.uids[place] for place in places], [messages.emails[place] for place in places]
+        uids, rows = picked(messages.uids, places), picked(messages.emails, places)
         if not rows:
             return SearchAnswer((), ())
         progress = self._of(account)
@@ -148,14 +153,17 @@ class Searches:
             generation = progress.file.generation
             true, unknown = await self._threads.run(find, progress.file, condition, there)
             if progress.file.generation != generation:
-                return SearchAnswer((), uids)  # it was begun anew meanwhile
+                return SearchAnswer((), list(uids))  # it was begun anew meanwhile
         except (sqlite3.Error, OSError, NoSpace) as error:
             self._failed(account.name, progress, error)
-            return SearchAnswer((), uids)
+            return SearchAnswer((), list(uids))
         self._keep_open(account.name)
-        found = [uid for uid, row in zip(uids, rows, strict=True) if row in true]
-        unread = [uid for uid, row in zip(uids, rows, strict=True) if row not in there or row in unknown]
-        return SearchAnswer(found, unread)
+        found = list(compress(uids, map(true.__contains__, rows)))
+        if not is_short and not unknown:
+            return SearchAnswer(found, [])
+        return SearchAnswer(
+            found, [uid for uid, row in zip(uids, rows, strict=True) if row not in there or row in unknown]
+        )
 
     def _failed(self, name: str, progress: Progress, error: Exception) -> None:
         """Take nothing for granted that is known of a file."""

@@ -30,7 +30,7 @@ _DROP = "DELETE FROM share WHERE identifier = ? AND owner = ?"
 
 
 class ShareFile:
-    """All hints are in memory, and the file is opened to read or write them only.  Every method blocks."""
+    """All hints are in memory, and the file is opened to read or write them only.  Other methods than one block."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,6 +42,11 @@ class ShareFile:
         with self._turn:
             known = self._known()
             return frozenset().union(*(known.get(each, ()) for each in identifiers))
+
+    def known_owners(self, identifiers: Iterable[str]) -> frozenset[str] | None:
+        """Return what `owners` does without blocking, None while the file has not been read."""
+        known = self._owners
+        return None if known is None else frozenset().union(*(known.get(each, ()) for each in identifiers))
 
     def note(self, identifier: str, owner: str, shares: bool) -> None:
         """Note that somebody shares something with an identifier, or no longer does.  Raises `NoSpace`."""

@@ -217,7 +217,8 @@ class Transaction:
         for (before, after), count in kinds.items():
             tally = tally.altering(modseq, before, after, count)
             self._keep(box, after)
-        rows = [(text_of(flags), modseq, box.row, messages.uids[place]) for place, flags in changed.items()]
+        uids = messages.uids
+        rows = [(text_of(changed[a]), modseq, box.row, uids[a], uids[b]) for a, b in _runs(changed)]
         self.changes.add(SET_FLAGS, *rows)
         self.set_tally(box, tally)
         self._effects.append(lambda: messages.alter(modseq, changed))
@@ -333,6 +334,17 @@ def mailbox_columns(box: Mailbox, tally: Tally) -> tuple[object, ...]:
 
 def _set_marks(box: Mailbox, user: str, modseq: int, marked: Mapping[int, bool]) -> None:
     _messages(box).readers.setdefault(user, Reader(modseq - 1)).set(modseq, marked)
+
+
+def _runs(changed: Mapping[int, Flags]) -> list[tuple[int, int]]:
+    """Return the first and the last of neighbours, by place, that get the same flags: they are written as one."""
+    runs: list[tuple[int, int]] = []
+    for place in sorted(changed):
+        if runs and place == runs[-1][1] + 1 and changed[place] == changed[runs[-1][0]]:
+            runs[-1] = runs[-1][0], place
+        else:
+            runs.append((place, place))
+    return runs
 
 
 def _messages(box: Mailbox) -> Messages:

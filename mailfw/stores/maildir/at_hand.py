@@ -23,12 +23,14 @@ class _How(ctypes.Structure):
 
 
 #: No links, and no waiting for whoever writes to a FIFO.
-_HOW = _How(os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
-_HOW_ADDRESS, _HOW_SIZE = ctypes.byref(_HOW), ctypes.c_size_t(ctypes.sizeof(_How))
+_TO_READ = _How(os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0, _RESOLVE_CACHED)
+#: Not to be read, but for its dates.
+_TO_LOOK = _How(getattr(os, "O_PATH", 0) | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
+_HOW_SIZE = ctypes.c_size_t(ctypes.sizeof(_How))
 
 
-def _opener() -> Callable[[bytes], int] | None:
-    """Return what opens a file that is in memory, or returns -1; None where the system has no such thing."""
+def _opener() -> Callable[[bytes, _How], int] | None:
+    """Return what opens a file whose name is in memory, or returns -1; None where the system has no such thing."""
     if not hasattr(os, "preadv") or not hasattr(os, "RWF_NOWAIT") or os.uname().machine == "alpha":
         return None
     try:
@@ -37,11 +39,11 @@ def _opener() -> Callable[[bytes], int] | None:
     except (OSError, AttributeError):
         return None
 
-    def opened(path: bytes) -> int:
-        descriptor: int = call(_OPENAT2, _AT_FDCWD, path, _HOW_ADDRESS, _HOW_SIZE)
+    def opened(path: bytes, how: _How) -> int:
+        descriptor: int = call(_OPENAT2, _AT_FDCWD, path, ctypes.byref(how), _HOW_SIZE)
         return descriptor
 
-    descriptor = opened(b"/")
+    descriptor = opened(b"/", _TO_LOOK)
     if descriptor < 0:
         return None
     os.close(descriptor)
@@ -53,7 +55,7 @@ _open = _opener()
 
 def read_at_hand(path: str) -> bytes | None:
     """Return all octets of a regular file no larger than `LIMIT`; None where that would take longer, or cannot be."""
-    descriptor = _open(os.fsencode(path)) if _open is not None else -1
+    descriptor = _open(os.fsencode(path), _TO_READ) if _open is not None else -1
     if descriptor < 0:
         return None
     try:
@@ -65,6 +67,19 @@ def read_at_hand(path: str) -> bytes | None:
             return None
         return bytes(octets)
     except OSError:  # not in memory, or on a file system that cannot tell
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def look_at_hand(path: str) -> os.stat_result | None:
+    """Return what `os.stat` does where that is in memory; None where it is not, or cannot be."""
+    descriptor = _open(os.fsencode(path), _TO_LOOK) if _open is not None else -1
+    if descriptor < 0:
+        return None
+    try:
+        return os.fstat(descriptor)
+    except OSError:
         return None
     finally:
         os.close(descriptor)

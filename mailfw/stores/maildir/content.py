@@ -11,6 +11,8 @@ from contextlib import suppress
 from zope.interface import implementer
 
 from mailfw.interfaces import IContent
+from mailfw.stores.maildir.at_hand import read_at_hand
+from mailfw.stores.maildir.names import has_crlf
 from mailfw.stores.threads import Threads
 
 #: A message no larger is read when it is opened, and its file closed again.
@@ -102,6 +104,14 @@ class Octets:
         """Close the file."""
         with suppress(OSError):
             os.close(self._descriptor)
+
+
+def message_at_hand(path: str, base: str) -> bytes | None:
+    """Return a small message that is in memory, without waiting; None says nothing of it."""
+    octets = read_at_hand(path)
+    if octets is None or has_crlf(base, len(octets)):
+        return octets
+    return with_crlf(octets)
 
 
 def read_if_small(octets: Octets) -> Octets | bytes:

@@ -15,14 +15,15 @@ from mailfw.mail.mailbox import Flags, Item
 from mailfw.stores.index.ledger import Known, Numbered, Outdated, Survey
 from mailfw.stores.maildir import listing
 from mailfw.stores.maildir.admission import Admission, Arrival
-from mailfw.stores.maildir.at_hand import read_at_hand
-from mailfw.stores.maildir.content import Octets, open_message, with_crlf
+from mailfw.stores.maildir.at_hand import look_at_hand
+from mailfw.stores.maildir.content import Octets, message_at_hand, open_message
 from mailfw.stores.maildir.keywords import Keywords
 from mailfw.stores.maildir.listing import Names
 from mailfw.stores.maildir.names import (
     base_of,
     claimed_sizes,
     email_id_of,
+    has_crlf,
     letters_of,
     mark_of,
     with_letters,
@@ -148,21 +149,12 @@ class MaildirFolder:
     def at_hand(self, base: str) -> bytes | None:
         """Return a small message that is in memory; None says nothing.  This alone does not block."""
         name = self.name_of(base)
-        return self.file_at_hand(name) if name is not None else None
-
-    def file_at_hand(self, name: str) -> bytes | None:
-        """Return a small file that is in memory, by its name with ``cur/`` or ``new/``."""
-        octets = read_at_hand(self.path(name))
-        if octets is None or claimed_sizes(base_of(name)) == (len(octets), len(octets)):
-            return octets
-        return with_crlf(octets)
+        return message_at_hand(self.path(name), base) if name is not None else None
 
     def open_file(self, name: str) -> Octets:
         """Open a file by its name with ``cur/`` or ``new/``.  Raises `FileNotFoundError`."""
         descriptor = open_message(self.path(name))
-        size = os.fstat(descriptor).st_size
-        # Both sizes the same, and true: every line ends with CRLF, or came to us without.
-        return Octets(descriptor, converts=claimed_sizes(base_of(name)) != (size, size))
+        return Octets(descriptor, converts=not has_crlf(base_of(name), os.fstat(descriptor).st_size))
 
     # ------------------------------------------------------------ comparing with the index
 
@@ -171,6 +163,14 @@ class MaildirFolder:
         if self._signature is None:
             self._signature = Signature.parse(cursor)
         return self._signature is None or not self._is_still(self._signature) or self._signature.may_hide_changes()
+
+    def is_same_at_hand(self) -> bool:
+        """Whether `is_stale` would say no, as far as that is in memory; True is certain.  This does not block."""
+        before, place = self._signature, look_at_hand(self.directory)
+        if before is None or place is None or place.st_ino != self._inode:
+            return False
+        now = Signature.at_hand(self.directory)
+        return now is not None and before.is_same(now) and not before.may_hide_changes()
 
     def cursor(self, cursor: str | None) -> str | None:
         """Return what to remember for the next survey."""
@@ -339,32 +339,49 @@ class MaildirFolder:
             ours = self.is_as_surveyed()
             if self._signature is not None and not ours:
                 raise Outdated(self.directory)
+            words: dict[tuple[str, str, Flags], tuple[str, bool]] = {}
             for base, each in flags.items():
                 with suppress(KeyError):
-                    old, new, is_exact = self.reach(base, partial(self._reflag, base, each))
-                    touched |= {old[:3], new[:3]} if old != new else set()
+                    old, new, is_exact = self.reach(base, partial(self._reflag, base, each, words))
+                    if old != new:
+                        touched.update((old[:3], new[:3]))
                     if is_exact:
                         names[base] = new
             signature = Signature.of(self.directory) if ours else None
         self._sync(touched)
         self.note(names, signature)
 
-    def _reflag(self, base: str, flags: Flags, name: str) -> tuple[str, str, bool]:
+    def _reflag(
+        self, base: str, flags: Flags, words: dict[tuple[str, str, Flags], tuple[str, bool]], name: str
+    ) -> tuple[str, str, bool]:
         """
         Rename a file; returns the old name, the new one, and whether that says `flags` and no others.
 
-        Letters that another program has changed since our caller made up his mind stay as they are now.
+        `words` are what `_letters_after` returned before for the same.
         """
-        there, known = letters_of(name), letters_of((self._names or {}).get(base, name))
-        before, letters = set(known), set(self._letters(flags, known))
-        after = "".join(sorted((set(there) - (before - letters)) | (letters - before)))
-        is_exact = after == "".join(sorted(letters))
+        last = self.name_of(base)
+        there = letters_of(name)
+        known = there if last is None or last == name else letters_of(last)
+        asked = (there, known, flags)
+        if asked not in words:
+            words[asked] = self._letters_after(*asked)
+        after, is_exact = words[asked]
         if name.startswith("new/") and not after:
             return name, name, is_exact
         new = "cur/" + with_letters(name[4:], after)
         if new != name:
             self.disk.rename(self.path(name), self.path(new))
         return name, new, is_exact
+
+    def _letters_after(self, there: str, known: str, flags: Flags) -> tuple[str, bool]:
+        """
+        Return a file's letters to be, and whether they say `flags` and no others.
+
+        Letters that another program has changed since our caller made up his mind stay as they are now.
+        """
+        before, letters = set(known), set(self._letters(flags, known))
+        after = "".join(sorted((set(there) - (before - letters)) | (letters - before)))
+        return after, after == "".join(sorted(letters))
 
     def drop(self, bases: Sequence[str], retention: Retention | None = None) -> None:
         """Remove messages, or move them away to where they are retained."""

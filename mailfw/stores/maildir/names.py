@@ -48,6 +48,15 @@ def claimed_sizes(base: str) -> tuple[int | None, int | None]:
     return found.get("S"), found.get("W")
 
 
+def has_crlf(base: str, size: int) -> bool:
+    """
+    Whether a name says of a file that has this size that all its lines end with CRLF.
+
+    Both sizes are the same, and true: every line ends so, or came to us without.
+    """
+    return base.endswith(f",S={size},W={size}") or claimed_sizes(base) == (size, size)
+
+
 def is_message(name: str) -> bool:
     """Whether a file of this name is a message that ``dovecot-uidlist`` and SQLite can name."""
     return not name.startswith(".") and "\n" not in name and not name.startswith(":") and _is_unicode(name)

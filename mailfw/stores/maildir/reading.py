@@ -18,7 +18,7 @@ from mailfw.optional import IUniqueIds
 from mailfw.stores.index.mailbox import Mailbox
 from mailfw.stores.kept import KeptContent
 from mailfw.stores.maildir import layout
-from mailfw.stores.maildir.content import FileContent, Octets, read_if_small
+from mailfw.stores.maildir.content import FileContent, Octets, message_at_hand, read_if_small
 from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.names import INFO
 from mailfw.stores.maildir.unique_ids import read_unique_ids
@@ -58,7 +58,7 @@ class _Folder:
     def at_hand(self, base: str, flags: Flags) -> bytes | None:
         """Return a message that is in memory under a name that it is likely to have.  This does not block."""
         for name in self._likely(base, flags):
-            octets = self._folder.file_at_hand(name)
+            octets = message_at_hand(self._folder.path(name), base)
             if octets is not None:
                 return octets
         return None

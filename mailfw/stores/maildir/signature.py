@@ -6,6 +6,8 @@ import os
 import time
 from dataclasses import dataclass
 
+from mailfw.stores.maildir.at_hand import look_at_hand
+
 #: Two changes within one tick of a file system's clock look like one.  Whoever looked within a second of a
 #: change has to look again (1 s is the tick of ext3 and of Dovecot's MAILDIR_SYNC_SECS).
 TICK = 1.0
@@ -32,6 +34,13 @@ class Signature:
         looked = time.time()
         new, cur = os.stat(f"{directory}/new"), os.stat(f"{directory}/cur")  # noqa: PTH116 -- asked thousands of times
         return cls(new.st_mtime_ns, cur.st_mtime_ns, looked)
+
+    @classmethod
+    def at_hand(cls, directory: str) -> Signature | None:
+        """Return what `of` does if it is in memory.  Does not block."""
+        looked = time.time()
+        new, cur = look_at_hand(f"{directory}/new"), look_at_hand(f"{directory}/cur")
+        return cls(new.st_mtime_ns, cur.st_mtime_ns, looked) if new is not None and cur is not None else None
 
     @classmethod
     def parse(cls, text: str | None) -> Signature | None:

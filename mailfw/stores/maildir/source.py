@@ -41,7 +41,7 @@ from mailfw.mail.content import blocking_reader, read_whole
 from mailfw.mail.failure import NoSuchAccount, NoSuchMailbox, StoreRefusal
 from mailfw.mail.mailbox import Flags, Folder, Item, MailboxEdit, Path, Scan
 from mailfw.mail.retained import Retained
-from mailfw.mail.summary import Summariser, Summary
+from mailfw.mail.summary import Summary
 from mailfw.optional import IUniqueIds
 from mailfw.stores.index.ledger import (
     Expected,
@@ -52,24 +52,23 @@ from mailfw.stores.index.ledger import (
     Numbered,
     Outdated,
     Parcel,
-    SourceBusy,
     Staged,
     Survey,
 )
 from mailfw.stores.index.retention import IRetainingSource
 from mailfw.stores.inotify import is_remote
 from mailfw.stores.kept import KeptContent
-from mailfw.stores.maildir.content import CHUNK, FileContent, Octets, read_if_small
+from mailfw.stores.maildir.content import CHUNK, FileContent, Octets
 from mailfw.stores.maildir.depositor import Depositor, draft_of
-from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.names import NameMaker, email_id_of, saved_at
 from mailfw.stores.maildir.numbering import renumber
+from mailfw.stores.maildir.opening import all_opened, opened, summary, within
 from mailfw.stores.maildir.retention import forget_all
 from mailfw.stores.maildir.root import MaildirRoot
 from mailfw.stores.maildir.signature import is_stale_at
 from mailfw.stores.maildir.staging import Draft
 from mailfw.stores.maildir.transfer import name_of_copy, transfer
-from mailfw.stores.maildir.tree_mark import mark_of
+from mailfw.stores.maildir.tree_mark import tree_mark
 from mailfw.stores.maildir.undoing import undo
 from mailfw.stores.maildir.unique_ids import read_unique_ids
 from mailfw.stores.places import account_directory
@@ -84,9 +83,6 @@ REMEMBERED = 256
 
 #: Folders whose directories are remembered, which is less.
 WATCHED = 20_000
-
-#: How often something is tried again in a folder that other programs rename.
-MOVES = 5
 
 #: Files that are removed, or accounts that are looked at, in one visit to a thread.
 FORGOTTEN = 500
@@ -165,7 +161,7 @@ class MaildirSource:
 
     async def trees(self, accounts: Sequence[tuple[str, object]]) -> Sequence[object]:
         """Return a mark of each account's folders and subscriptions."""
-        return await self._run(lambda: [mark_of(self._directory(account), mark) for account, mark in accounts])
+        return await self._run(lambda: [tree_mark(self._directory(account), mark) for account, mark in accounts])
 
     def _directory(self, account: str) -> str:
         return str(account_directory(self._root, account))
@@ -181,11 +177,26 @@ class MaildirSource:
     async def survey(self, account: str, folder: str, known: Known, cursor: str | None) -> Survey:
         """Compare a folder with what is known of it."""
         maildir = self._account(account)
-        return await self._run(_within, maildir, folder, lambda found: found.survey(known))
+        return await self._run(within, maildir, folder, lambda found: found.survey(known))
 
     async def stale(self, folders: Sequence[tuple[str, str, str | None]]) -> list[bool]:
         """Say of each folder whether its directories have changed."""
+        if len(folders) == 1 and self._is_same_at_hand(*folders[0][:2]):
+            return [False]
         return await self._run(lambda: [self._is_stale(*each) for each in folders])
+
+    def _is_same_at_hand(self, account: str, folder: str) -> bool:
+        maildir = self._accounts.get(account)
+        found = maildir.known(folder) if maildir is not None else None
+        if found is None:
+            return False
+        self._note_directory(account, folder, found.directory)
+        return found.is_same_at_hand()
+
+    def _note_directory(self, account: str, folder: str, directory: str) -> None:
+        if len(self._directories) >= WATCHED:
+            self._directories.clear()
+        self._directories[account, folder] = directory
 
     def _is_stale(self, account: str, folder: str, cursor: str | None) -> bool:
         """A folder that cannot be looked at is stale: the survey says what is the matter."""
@@ -194,9 +205,7 @@ class MaildirSource:
                 # More are watched than remembered, and reading them anew each time would take more than a second.
                 return is_stale_at(self._directories[account, folder], cursor)
             found = self._account(account).folder(folder)
-            if len(self._directories) >= WATCHED:
-                self._directories.clear()
-            self._directories[account, folder] = found.directory
+            self._note_directory(account, folder, found.directory)
             return found.is_stale(cursor)
         except Exception:
             self._directories.pop((account, folder), None)
@@ -223,11 +232,11 @@ class MaildirSource:
 
     async def open(self, account: str, folder: str, key: str) -> IContent:
         """Open a message; a small one is read at once."""
-        return self._content(await self._run(_opened, self._account(account), folder, key))
+        return self._content(await self._run(opened, self._account(account), folder, key))
 
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages in one visit to a thread."""
-        found = await self._run(_all_opened, self._account(account), folder, keys)
+        found = await self._run(all_opened, self._account(account), folder, keys)
         return [None if each is None else self._content(each) for each in found]
 
     def _content(self, octets: Octets | bytes) -> IContent:
@@ -236,7 +245,7 @@ class MaildirSource:
     async def summaries(self, account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages."""
         maildir = self._account(account)
-        return await self._run(lambda: [_summary(maildir, folder, key) for key in keys])
+        return await self._run(lambda: [summary(maildir, folder, key) for key in keys])
 
     async def unique_ids(self, account: str) -> Mapping[int, str]:
         """Return what the UID list of the inbox says."""
@@ -337,13 +346,13 @@ class MaildirSource:
     async def set_flags(self, account: str, folder: str, flags: Mapping[str, Flags]) -> None:
         """Give messages exactly these flags."""
         maildir = self._account(account)
-        await self._run(_within, maildir, folder, lambda found: found.set_flags(flags))
+        await self._run(within, maildir, folder, lambda found: found.set_flags(flags))
 
     async def drop(self, account: str, folder: str, keys: Sequence[str]) -> None:
         """Remove messages, so that they can come back if that is wanted."""
         maildir = self._account(account)
         retention = maildir.retention if self._retains else None
-        await self._run(_within, maildir, folder, lambda found: found.drop(keys, retention))
+        await self._run(within, maildir, folder, lambda found: found.drop(keys, retention))
 
     # ------------------------------------------------------------ what was dropped
 
@@ -414,54 +423,7 @@ def _guarded(work: Callable[[], T]) -> T:
         return work()
 
 
-def _within(maildir: MaildirRoot, folder: str, work: Callable[[MaildirFolder], T]) -> T:
-    """
-    Do something that can be done again in a folder, wherever it moves meanwhile.  Raises `NoSuchMailbox`.
-
-    A folder that is in its place may have been away and come back.
-    """
-    for attempt in range(1, MOVES + 1):
-        found = maildir.folder(folder)
-        try:
-            return work(found)
-        except FileNotFoundError:
-            if attempt == MOVES and found.is_in_place():
-                raise
-    raise SourceBusy(folder)
-
-
 def _existing(maildir: MaildirRoot) -> MaildirRoot:
     if not maildir.exists():
         raise NoSuchAccount("no such account")
     return maildir
-
-
-def _opened(maildir: MaildirRoot, folder: str, key: str) -> Octets | bytes:
-    return read_if_small(maildir.folder(folder).open(key))
-
-
-def _all_opened(maildir: MaildirRoot, folder: str, keys: Sequence[str]) -> list[Octets | bytes | None]:
-    found: list[Octets | bytes | None] = []
-    for key in keys:
-        try:
-            found.append(_opened(maildir, folder, key))
-        except KeyError:
-            found.append(None)
-    return found
-
-
-def _summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:
-    try:
-        octets = _within(maildir, folder, lambda found: found.open(key))
-    except KeyError:
-        return None
-    except PermissionError as error:
-        log.warn("a message cannot be read and is left out: {error}", error=error)  # noqa: G010 -- of Twisted
-        return None
-    summariser = Summariser()
-    try:
-        for offset in range(0, octets.size, CHUNK):
-            summariser.feed(octets.read(offset, CHUNK))
-    finally:
-        octets.close()
-    return summariser.finish()

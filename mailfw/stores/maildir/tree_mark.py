@@ -24,7 +24,7 @@ class TreeMark:
     looked: float = field(compare=False)
 
 
-def mark_of(root: str, before: object) -> TreeMark:
+def tree_mark(root: str, before: object) -> TreeMark:
     """Return a mark, given the last one; names are read only where one may have changed.  Blocks."""
     now = time.time()
     try:

@@ -97,6 +97,8 @@ class MemoryStore:
         gone, owner.mailboxes = owner.mailboxes, {}
         owner.next_modseq()
         owner.notify(gone.values())
+        for identifier in {each for box in gone.values() for each in box.access}:
+            self._tell_of_shares(identifier)
 
     async def mailboxes(self, account: str) -> list[MailboxInfo]:
         """Return every mailbox."""
@@ -344,6 +346,9 @@ class MemoryStore:
             del box.access[identifier]
         box.modseq = owner.next_modseq()
         owner.notify([box])
+        self._tell_of_shares(identifier)
+
+    def _tell_of_shares(self, identifier: str) -> None:
         for name in self._accounts.keys() & ({*self._accounts} if identifier in EVERYBODY else {identifier}):
             self._accounts[name].tell(SHARES)
 

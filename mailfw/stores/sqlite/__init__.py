@@ -30,6 +30,7 @@ from mailfw.stores.index.search_file import search_place
 from mailfw.stores.indexed import IndexedStore
 from mailfw.stores.reading import ReadingStore
 from mailfw.stores.sqlite.reading import ReadShards, SqliteBodies
+from mailfw.stores.sqlite.shard import check_version
 from mailfw.stores.sqlite.shards import Shards
 from mailfw.stores.sqlite.source import SqliteSource
 from mailfw.stores.threads import Threads
@@ -58,6 +59,8 @@ def sqlite(
     if generations is not None and writer is not None:
         files_read = ReadShards(site.data / path, files, threads, disk)
         return ReadingStore(files_read, SqliteBodies(files_read, threads, disk), writer, generations, threads)
+    for there in (site.data / path).glob("mail-*.sqlite"):
+        check_version(there)  # at the start, not when the first user logs in
     shards = Shards(site.data / path, files, threads, disk, retains=retention > 0)
     source = SqliteSource(shards, threads, disk)
     place = search_place(site.data / path / "search") if search else None

@@ -233,8 +233,28 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
     if version == VERSION:
         return
     if version:
-        raise ValueError(f"{path} was written by another version of mailfw ({version}, not {VERSION})")
+        raise _of_another_version(path, version)
     connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT")
+
+
+def check_version(path: Path) -> None:
+    """
+    Refuse a file of another version, by its first octets alone: nothing is opened and no lock is needed.
+
+    Blocks; raises `ValueError`.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
+    version = int.from_bytes(head[60:64], "big")  # the user version: https://www.sqlite.org/fileformat.html section 1.3
+    if version not in (0, VERSION):
+        raise _of_another_version(path, version)
+
+
+def _of_another_version(path: Path, version: int) -> ValueError:
+    return ValueError(
+        f"{path} was written by another version of mailfw ({version}, not {VERSION}): "
+        "have that version write a backup, and restore it with this one"
+    )
 
 
 def _locked(path: Path) -> int:

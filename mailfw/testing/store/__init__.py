@@ -16,6 +16,7 @@ one is missing:
   by ``async def reopen_store(self, store)``; `CrashCases` where it is a `spec` that says so;
 - `QuotaCases` where its factory takes ``quotas``, or there is ``make_bounded_store(self, quotas, retention)``;
 - `NumberCases` for `INumberedMail`, `AnnotationCases` for `IAnnotatedMail`, `ReplacingCases` for `IReplacingMail`,
+  `ColumnCases` for `IColumns`,
   `SharingCases` and `SharedHistoryCases` for `ISharedMail`, `SearchCases` for
   `ISearchedMail`, `RetentionCases` for `IRetainedMail`, and in place of the last two `FoundAgainCases` for both.
 
@@ -28,6 +29,7 @@ from mailfw.testing.store.accounts import AccountCases
 from mailfw.testing.store.annotations import AnnotationCases
 from mailfw.testing.store.bounds import QuotaCases, RetentionCases
 from mailfw.testing.store.changes import ChangeCases
+from mailfw.testing.store.columns import ColumnCases
 from mailfw.testing.store.conversations import ConversationCases
 from mailfw.testing.store.copies import CopyCases
 from mailfw.testing.store.crashes import CrashCases
@@ -47,6 +49,7 @@ from mailfw.testing.store.watching import ConcurrencyCases, WatchCases
 
 __all__ = [
     "AnnotationCases",
+    "ColumnCases",
     "CrashCases",
     "FoundAgainCases",
     "FullContract",
@@ -87,6 +90,7 @@ class FullContract(
     RetentionCases,
     NumberCases,
     AnnotationCases,
+    ColumnCases,
     ReplacingCases,
     SearchCases,
     SharingCases,

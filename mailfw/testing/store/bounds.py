@@ -17,6 +17,7 @@ from mailfw.mail.mailbox import (
     FLAGGED,
     INBOX,
     SEEN,
+    TREE,
     CreateMailbox,
     DeleteMailbox,
     FlagChange,
@@ -287,7 +288,11 @@ class RetentionCases(BoundedFixture):
         await self.store.edit_mailbox(ANN, DeleteMailbox(WORK))
         found = await self.retained(store)
         self.assertEqual([(each.path, each.size) for each in found], [(WORK, 100), (WORK, 300)])
+        heard: list[str] = []
+        stop = await self.store.watch(ANN, lambda mailbox, modseq: heard.append(mailbox))
         self.assertEqual(await store.undelete(ANN, [each.id for each in found]), 2)
+        await self.eventually(lambda: TREE in heard, "a notice of the mailbox")
+        stop()
         again = await self.info(WORK)
         self.assertGreater(again.uid_validity, work.uid_validity)
         snapshot = await self.snap(mailbox=again.id)

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from zope.interface.interface import InterfaceClass
 
-from mailfw.optional import IAnnotatedMail, INumberedMail, IReplacingMail, IRetainedMail, ISearchedMail, ISharedMail
+from mailfw.optional import (
+    IAnnotatedMail,
+    IColumns,
+    INumberedMail,
+    IReplacingMail,
+    IRetainedMail,
+    ISearchedMail,
+    ISharedMail,
+)
 from mailfw.testing.store.annotations import AnnotationCases
 from mailfw.testing.store.bounds import BoundedFixture, QuotaCases, RetentionCases
+from mailfw.testing.store.columns import ColumnCases
 from mailfw.testing.store.crashes import CrashCases
 from mailfw.testing.store.numbers import NumberCases
 from mailfw.testing.store.replacing import ReplacingCases
@@ -19,6 +28,7 @@ from mailfw.testing.store.sharing import SharingCases
 OPTIONAL: dict[InterfaceClass, tuple[type, ...]] = {
     INumberedMail: (NumberCases,),
     IAnnotatedMail: (AnnotationCases,),
+    IColumns: (ColumnCases,),
     IReplacingMail: (ReplacingCases,),
     ISharedMail: (SharingCases, SharedHistoryCases),
     ISearchedMail: (SearchCases,),

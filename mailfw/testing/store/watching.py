@@ -19,6 +19,8 @@ from mailfw.mail.mailbox import (
     Flags,
     NewMessage,
     RenameMailbox,
+    Role,
+    SetRole,
     Snapshot,
     Subscribe,
 )
@@ -80,11 +82,13 @@ class WatchCases(StoreFixture):
         await self.hears(store.expunge(ANN, self.inbox, None), self.inbox)
 
     async def test_every_change_of_the_tree_is_noticed(self) -> None:
-        """Who watches hears of mailboxes that are made, renamed and deleted, and of subscriptions."""
+        """Who watches hears of mailboxes that are made, renamed and deleted, their roles, and of subscriptions."""
         await self.listen()
         for edit in (
             CreateMailbox(("Work",)),
             RenameMailbox(("Work",), ("Play",)),
+            SetRole(("Archive",), None),
+            SetRole(("Play",), Role.ARCHIVE),
             Subscribe(("Play",)),
             Subscribe(("Play",), subscribed=False),
             DeleteMailbox(("Play",)),
