@@ -166,5 +166,5 @@ class Postfix:
         return (self.home / "log").read_text(errors="replace")[-6000:]
 
     def messages(self) -> list[bytes]:
-        """Return what is in its mailbox."""
-        return [path.read_bytes() for path in sorted((self.home / "mail").glob(f"{self.user}/*/*"))]
+        """Return what is in its mailbox, and not what is being written."""
+        return [path.read_bytes() for path in sorted((self.home / "mail").glob(f"{self.user}/[cn]*/*"))]
