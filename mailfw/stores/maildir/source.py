@@ -396,11 +396,7 @@ def _guarded(work: Callable[[], T]) -> T:
 
 
 def _within(maildir: MaildirRoot, folder: str, work: Callable[[MaildirFolder], T]) -> T:
-    """
-    Do something that can be done again in a folder, wherever it moves meanwhile.  Raises `NoSuchMailbox`.
-
-    A folder that is in its place may have been away and come back.
-    """
+    """Do in a folder what can be done again, though it moves, or goes and comes back.  Raises `NoSuchMailbox`."""
     for attempt in range(1, MOVES + 1):
         found = maildir.folder(folder)
         try:
