@@ -59,7 +59,7 @@ def show_table(source: Source, place: Place, table: Any) -> Iterator[str]:
                 yield from _key(source, (*place, name), shown, "An option of the plug-in.")
         elif dataclasses.is_dataclass(value):
             inner.append((f"[{each.name}]", here, value))
-        elif each.name in ("auth", "policy", "route", "courier"):
+        elif "help" not in each.metadata:  # an array of tables
             inner += [(f"[[{each.name}]]", (*here, n), entry) for n, entry in enumerate(value)]
         else:
             yield from _key(source, here, value, each.metadata["help"])

@@ -33,7 +33,20 @@ from mailfw.service.stock import kind_of
 log = Logger()
 
 #: What workers read anew; all else is the keeper's, and changes when the server is started again.
-THEIRS = frozenset({"tls", "auth", "policy", "limits", "trust", "extensions", "mechanisms", "allow_plaintext_auth"})
+THEIRS = frozenset(
+    {
+        "tls",
+        "auth",
+        "policy",
+        "limits",
+        "imap",
+        "imap_client",
+        "trust",
+        "extensions",
+        "mechanisms",
+        "allow_plaintext_auth",
+    }
+)
 
 
 #: What we hear.

@@ -254,7 +254,8 @@ class HostileReadingTests(SynchronousTestCase):
             deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
             bomb = b"".join([deflate.compress(b"\0" * (1 << 20)) for _ in range(256)]) + deflate.flush()
             eve._say_all(bomb)
-            self.assertRegex(eve.hear(b"a "), rb"BYE That line is too long")
+            # What a system has received and nobody reads makes it reset the connection, and may cost the last word.
+            self.assertIn(eve.hear(b"a ").rstrip(), (b"* BYE That line is too long", b""))
             eve = self.client("eve")
             eve.compress()
             deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
