@@ -12,15 +12,14 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet import unix
-
 from mailfw.cluster.counters import Counters
+from mailfw.wire.listening import Listening, ListeningSocket
 
 #: Seconds for which a worker that has more than others waits for them, if nothing is heard of them.
 PATIENCE = 1.0
 
 
-class OneATime(socket.socket):
+class OneATime(ListeningSocket):
     """A listening socket that gives one connection, and then says that there is no other: it is asked again soon."""
 
     has_given = False
@@ -37,20 +36,6 @@ class OneATime(socket.socket):
             raise
 
 
-def adopt(reactor: Any, descriptor: int, family: int, backlog: int, factory: Any) -> Any:
-    """Return a port that listens on a duplicate of a socket, and leaves all else about it as the keeper made it."""
-    if family != socket.AF_UNIX:
-        port = reactor.adoptStreamPort(descriptor, family, factory)
-    else:
-        # Twisted's would change the mode of the file, which may be root's and is as configured, and remove it in the
-        # end; it does neither with names that are not in the file system.
-        port = unix.Port._fromListeningDescriptor(reactor, descriptor, factory)
-        port._bindPath = b"\0shared"
-        port.startListening()
-    port.socket.listen(backlog)
-    return port
-
-
 class Admission:
     """
     Has `ports` listen while it is this worker's turn.
@@ -60,7 +45,6 @@ class Admission:
     """
 
     def __init__(self, ports: Sequence[Any], counters: Counters, others: int, clock: Any) -> None:
-        self._ports = ports
         self._counters = counters
         self._others = others
         self._clock = clock
@@ -68,11 +52,8 @@ class Admission:
         self._in_vain = False
         self._is_over = False
         counters.arrived, counters.heard = self._arrived, self._heard
-        if others:
-            for port in ports:
-                port.socket = OneATime(port.socket.family, port.socket.type, fileno=port.socket.detach())
-                port.socket.setblocking(False)
-                port.fileno = port.socket.fileno  # which it has kept of the one before
+        kind = OneATime if others else ListeningSocket
+        self._ports = [Listening(port, clock, kind) for port in ports]
 
     def _arrived(self) -> None:
         if self._waiting is None and not self._in_vain and not self._is_over and self._has_more():
@@ -99,7 +80,7 @@ class Admission:
 
     def _listen(self, listens: bool) -> None:
         for port in self._ports:
-            (port.startReading if listens else port.stopReading)()
+            port.want(listens)
 
     def stop(self) -> None:
         """Take no more; the sockets themselves, and the names of those that have one, are the keeper's."""
@@ -107,4 +88,5 @@ class Admission:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        self._listen(False)
+        for port in self._ports:
+            port.end()

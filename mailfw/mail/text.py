@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import quopri
 import re
-from unicodedata import combining, normalize
+from unicodedata import combining, decomposition, normalize
 
 from mailfw.mail.words import decode_b, decode_charset
 
@@ -29,8 +29,11 @@ _INVISIBLE = re.compile("[\u00ad\u200b\u2060\ufeff]+")
 _HALVES = re.compile("[\ud800-\udfff]")
 
 # What joins the character before it, as it is or taken apart; beyond U+1F000 there is none.
+# Taking every character apart would cost each start of a process; most neither join nor can be taken apart.
 _MARKS = frozenset(
-    character for character in map(chr, range(0x300, 0x1F000)) if all(map(combining, normalize("NFKD", character)))
+    character
+    for character in map(chr, range(0x300, 0x1F000))
+    if (combining(character) or decomposition(character)) and all(map(combining, normalize("NFKD", character)))
 )
 # UAX #15 section 13: no text has more than 30 of them in a row.  Putting n in order takes n² steps.
 _CROWD = re.compile(r"(?![\0-\u02ff])([{0}]{{30}})[{0}]+".format("".join(_MARKS)))

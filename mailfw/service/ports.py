@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
@@ -17,11 +17,11 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from mailfw.cluster.admission import adopt
 from mailfw.cluster.workers import SharedPort
 from mailfw.configuration import Listen
 from mailfw.http.autoconfig import Listener
 from mailfw.options import LEFT_OPEN, left_open
+from mailfw.wire.listening import Listening, adopt
 
 log = Logger()
 
@@ -130,12 +130,21 @@ class WaitingProtocol(Protocol):
             self._behind.connectionLost(reason)
 
 
+class Opened(NamedTuple):
+    """A port that is open, and what has it listen, where it has a socket."""
+
+    service: str
+    endpoint: str
+    port: Any
+    listening: Listening | None
+
+
 class Ports:
     """Every port of the configuration, and the doors behind them, by service."""
 
     def __init__(self) -> None:
         self.doors: dict[str, Door] = {}
-        self._open: list[tuple[str, str, IListeningPort]] = []
+        self._open: list[Opened] = []
         self._left: list[IListeningPort] = []
 
     def bind(self, listen: Listen, reactor: Any) -> None:
@@ -147,19 +156,19 @@ class Ports:
             left = inherited.get(endpoint)
             listening = _adopt(reactor, *left.pop(0), door) if left else _listen(reactor, endpoint, door)
             failures: list[Any] = []
-            listening.addCallbacks(partial(self._opened, service, endpoint), failures.append)
+            listening.addCallbacks(partial(self._opened, reactor, service, endpoint), failures.append)
             if failures:
-                for _, _, port in self._open:
-                    port.stopListening()
+                for opened in self._open:
+                    opened.port.stopListening()
                 raise CannotStart(f"listen.{service}: {endpoint}: {_reason(failures[0].value)}")
         for descriptor, _ in itertools.chain.from_iterable(inherited.values()):
             os.close(descriptor)  # the configuration names it no more
 
-    def _opened(self, service: str, endpoint: str, port: IListeningPort) -> None:
-        self._open.append((service, endpoint, port))
-        listening = getattr(port, "socket", None)
-        if listening is not None and not _says_backlog(endpoint):
-            listening.listen(BACKLOG)
+    def _opened(self, clock: Any, service: str, endpoint: str, port: Any) -> None:
+        has_socket = getattr(port, "socket", None) is not None
+        self._open.append(Opened(service, endpoint, port, Listening(port, clock) if has_socket else None))
+        if has_socket and not _says_backlog(endpoint):
+            port.socket.listen(BACKLOG)
 
     def share(self, own: Collection[str]) -> list[SharedPort]:
         """
@@ -168,16 +177,14 @@ class Ports:
         Raises `CannotStart` for an endpoint that does more than listen.
         """
         shared = []
-        for service, endpoint, port in self._open:
+        for service, endpoint, port, listening in self._open:
             if service in own:
                 continue
-            listening: Any = getattr(port, "socket", None)
             if listening is None or not isinstance(getattr(port, "factory", None), Door):
                 raise CannotStart(f"listen.{service}: such an endpoint cannot be shared by workers; use --workers 0")
-            opened: Any = port
-            opened.stopReading()
-            backlog = opened.backlog if _says_backlog(endpoint) else BACKLOG
-            shared.append(SharedPort(service, listening.fileno(), listening.family, backlog))
+            listening.end()
+            backlog = port.backlog if _says_backlog(endpoint) else BACKLOG
+            shared.append(SharedPort(service, port.socket.fileno(), port.socket.family, backlog))
         return shared
 
     def hand_on(self) -> None:
@@ -187,23 +194,21 @@ class Ports:
         It binds names of its own anew: others may be where it looks for them.
         """
         left: dict[str, list[tuple[int, int]]] = {}
-        for each in list(self._open):
-            _, endpoint, port = each
-            opened: Any = port
-            listening = getattr(opened, "socket", None)
-            if listening is not None and (listening.family != socket.AF_UNIX or _is_given(endpoint)):
-                self._open.remove(each)
+        for opened in list(self._open):
+            _, endpoint, port, listening = opened
+            if listening is not None and (port.socket.family != socket.AF_UNIX or _is_given(endpoint)):
+                self._open.remove(opened)
                 self._left.append(port)  # to be closed by nobody: that would end it for whoever shares it
-                opened.stopReading()
-                os.set_inheritable(listening.fileno(), True)
-                left.setdefault(endpoint, []).append((listening.fileno(), int(listening.family)))
+                listening.end()
+                os.set_inheritable(port.socket.fileno(), True)
+                left.setdefault(endpoint, []).append((port.socket.fileno(), int(port.socket.family)))
         os.environ[LEFT_OPEN] = json.dumps(left)
 
     @property
     def listeners(self) -> list[Listener]:
         """What is open, in the order of the configuration."""
         listeners = []
-        for service, _, port in self._open:
+        for service, _, port, _ in self._open:
             host: Any = port.getHost()
             path = getattr(host, "name", b"")
             where = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
@@ -215,7 +220,9 @@ class Ports:
         for door in self.doors.values():
             door.close()
         ports, self._open = self._open, []
-        for _, _, port in ports:
+        for _, _, port, listening in ports:
+            if listening is not None:
+                listening.end()
             await maybeDeferred(port.stopListening)
 
 

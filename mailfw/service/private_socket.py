@@ -12,6 +12,7 @@ from twisted.internet.error import CannotListenError
 
 from mailfw.commands.language import reachable
 from mailfw.service.ports import CannotStart
+from mailfw.wire.listening import Listening
 
 
 class PrivateSocket:
@@ -21,6 +22,7 @@ class PrivateSocket:
         self._path = path
         self._reactor = reactor
         self._port: Any = None
+        self._listening: Listening
         self._held = contextlib.ExitStack()
 
     def listen(self, factory: Any) -> None:
@@ -31,6 +33,7 @@ class PrivateSocket:
         try:
             path = self._held.enter_context(reachable(self._path))
             self._port = self._reactor.listenUNIX(path, factory, mode=0o600, wantPID=False)
+            self._listening = Listening(self._port, self._reactor)
         except (CannotListenError, OSError) as reason:
             raise CannotStart(f"{self._path}: {getattr(reason, 'socketError', reason)}")
         finally:
@@ -41,6 +44,7 @@ class PrivateSocket:
         if self._port is None:
             return False
         port, self._port = self._port, None
+        self._listening.end()
         with contextlib.suppress(FileNotFoundError):  # Twisted removes it, and somebody may have done so before
             await maybeDeferred(port.stopListening)
         self._held.close()

@@ -30,7 +30,7 @@ from mailfw.accounts.names import default_domain
 from mailfw.accounts.portal import build_portal
 from mailfw.accounts.realm import MailRealm
 from mailfw.accounts.secret import LastingSecret
-from mailfw.cluster.admission import Admission, adopt
+from mailfw.cluster.admission import Admission
 from mailfw.cluster.channel import Asking
 from mailfw.cluster.counters import Counters
 from mailfw.cluster.custody import RemoteCustody, RemoteLocks, RemotePolicy, questions_of
@@ -56,6 +56,7 @@ from mailfw.sharing import view_of
 from mailfw.site import Site
 from mailfw.smtp.factory import Load
 from mailfw.tls.certificates import CertificateRefused, Certificates
+from mailfw.wire.listening import adopt
 from mailfw.wire.protocol import SessionFactory
 
 log = Logger()

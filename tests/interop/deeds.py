@@ -19,7 +19,7 @@ from tests.interop.server import PASSWORD, RunningServer
 
 BODY = b"0123456789abcdef" * 4 + b"\r\n"
 MAILBOXES = ("INBOX", "Archive")
-PATIENCE = 30.0  # seconds for the queue to empty
+PATIENCE = 30.0  # seconds for the queue to empty, and for something to happen
 
 
 def message(name: str) -> bytes:
@@ -59,6 +59,16 @@ class Deeds:
         self._threads: list[threading.Thread] = []
         self._is_wanted = False
 
+    @property
+    def flagged(self) -> int:
+        """How many are known to have a flag."""
+        return sum(told.is_flagged for told in list(self.acknowledged.values()))
+
+    @property
+    def moved(self) -> int:
+        """How many are known to have been moved away."""
+        return sum(told.places[0][0] == "Archive" for told in list(self.acknowledged.values()))
+
     # ------------------------------------------------------------ doing
 
     def begin(self, deliverers: int = 3, keepers: int = 2) -> None:
@@ -74,7 +84,7 @@ class Deeds:
     def wait_for_mail(self, patience: float = PATIENCE) -> None:
         """Wait until something is in the mailboxes, and somebody has been told that something is."""
         until = time.monotonic() + patience
-        while not self.look() or not any(told.is_flagged for told in list(self.acknowledged.values())):
+        while not self.look() or not self.flagged:
             if time.monotonic() > until:
                 raise AssertionError(f"nothing arrives:\n{self.server.log()}")
             time.sleep(0.2)
@@ -85,12 +95,13 @@ class Deeds:
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, more: int, patience: float = PATIENCE) -> None:
-        """Wait until so many more messages have been acknowledged."""
-        wanted, until = len(self.acknowledged) + more, time.monotonic() + patience
-        while len(self.acknowledged) < wanted:
+    def wait_for(self, more: int, moved: int = 0) -> None:
+        """Wait until so many more messages have been acknowledged, and so many more moved away."""
+        wanted, until = (len(self.acknowledged) + more, self.moved + moved), time.monotonic() + PATIENCE
+        while len(self.acknowledged) < wanted[0] or self.moved < wanted[1]:
             if time.monotonic() > until:
-                raise AssertionError(f"only {len(self.acknowledged)} of {wanted} acknowledged:\n{self.server.log()}")
+                done = (len(self.acknowledged), self.moved)
+                raise AssertionError(f"only {done} of {wanted} acknowledged and moved:\n{self.server.log()}")
             time.sleep(0.02)
 
     def _go_on(self, work: object, prefix: str) -> None:

@@ -22,8 +22,13 @@ class PickledStore(MemoryStore):
         self._path = path
         self._every = every
         self._changes = 0
-        if path.exists():
-            self.__dict__.update(pickle.loads(path.read_bytes()))
+
+    @classmethod
+    def opened(cls, path: Path, every: int) -> PickledStore:
+        """Return the store of a file, or a new one."""
+        # Its accounts know the store: they must come back with this one, not with a copy.
+        store: PickledStore = pickle.loads(path.read_bytes()) if path.exists() else cls(path, every)
+        return store
 
     @asynccontextmanager
     async def _saving(self) -> AsyncIterator[None]:
@@ -34,7 +39,7 @@ class PickledStore(MemoryStore):
 
     def _save(self) -> None:
         draft = self._path.with_suffix(".draft")
-        draft.write_bytes(pickle.dumps(self.__dict__))
+        draft.write_bytes(pickle.dumps(self))
         draft.rename(self._path)
 
     async def edit_mailbox(self, account: str, edit: MailboxEdit) -> None:
@@ -68,9 +73,9 @@ class PickledStore(MemoryStore):
 
 def prompt(site: Site) -> IMailStore:
     """Write before saying so."""
-    return PickledStore(site.data / "mail", 1)
+    return PickledStore.opened(site.data / "mail", 1)
 
 
 def lazy(site: Site) -> Any:
     """Say so, and write when there is more."""
-    return PickledStore(site.data / "mail", 7)
+    return PickledStore.opened(site.data / "mail", 7)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import unittest
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from mailfw.mail.mailbox import CreateMailbox
 from mailfw.testing.store.crashes import CrashCases
+from mailfw.testing.store.doomed import ACCOUNT, PATHS, mailbox_ids
 from mailfw.testing.store.truth import Answer, Change, Differs, Truth, outcomes
+from tests.testing.pickled import PickledStore
 
 
 def complaints_of(spec_: str) -> list[str]:
@@ -27,6 +31,17 @@ class CrashTests(SynchronousTestCase):
     def test_who_writes_later_is_found_out(self) -> None:
         [complaint] = complaints_of("tests.testing.pickled.lazy")
         self.assertIn("changes acknowledged: ", complaint)
+
+
+class PickledStoreTests(TestCase):
+    async def test_goes_on_where_it_was(self) -> None:
+        """A process may be killed between one mailbox and the next."""
+        path = Path(self.mktemp())
+        first = PickledStore.opened(path, 1)
+        await first.open_account(ACCOUNT)
+        await first.edit_mailbox(ACCOUNT, CreateMailbox(PATHS[0]))
+        ids = await mailbox_ids(PickledStore.opened(path, 1))
+        self.assertEqual(len(set(ids)), len(PATHS))
 
 
 class TruthTests(SynchronousTestCase):
