@@ -41,7 +41,7 @@ ROOMS = {
     "accounts": SHARED | {"sasl", "fetch"},
     "couriers": SHARED | {"smtp.client", "sasl", "tls", "wire"},
     "sharing": SHARED,
-    "cluster": SHARED | {"sasl"},
+    "cluster": SHARED | {"sasl", "wire.listening"},
     "tls": set[str](),
     "http": set[str](),
     "plugins": {"site"},
