@@ -275,8 +275,8 @@ class OurselvesTests(PeersCase):
         self.before = len(self.messages())
 
     def messages(self) -> list[bytes]:
-        folder = self.server.home / "data" / "mail"
-        return [path.read_bytes() for name in ("new", "cur") for path in folder.glob(f"**/{name}/*")]
+        folder = self.server.home / "data" / "mail" / self.server.domain / "ann"
+        return [path.read_bytes() for name in ("new", "cur") for path in folder.glob(f"{name}/*")]
 
     async def deliver_all(self, hop: Hop, make: Callable[..., ICourier] = RelayCourier) -> list[Outcome]:
         """Send what a strict server takes."""
