@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from mailfw.mail.address import normalise_domain
 from mailfw.site import Site
@@ -26,6 +27,7 @@ _DOMAIN = re.compile(r"[^\W_]([\w-]*[^\W_])?(\.[^\W_]([\w-]*[^\W_])?)*")
 _LONGEST = 254
 
 
+@lru_cache(maxsize=4096)
 def full_name(name: str, default_domain: str) -> str:
     """
     Return the account name a user means by `name`: lower case, NFC, with a domain.

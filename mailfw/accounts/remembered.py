@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 from collections import OrderedDict
@@ -39,10 +38,9 @@ class RememberedLogins:
         self._until.setdefault(self._digest(name, password, stored), now + self._seconds)
 
     def _digest(self, name: str, password: bytes, stored: str) -> bytes:
-        mac = hmac.new(self._key, digestmod=hashlib.sha256)
-        for piece in (name.encode("utf-8"), stored.encode("utf-8"), password):
-            mac.update(len(piece).to_bytes(4, "big") + piece)
-        return mac.digest()
+        pieces = (name.encode("utf-8"), stored.encode("utf-8"), password)
+        octets = b"".join([len(piece).to_bytes(4, "big") + piece for piece in pieces])
+        return hmac.digest(self._key, octets, "sha256")
 
     def __len__(self) -> int:
         return len(self._until)

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
-from mailfw.mail.annotation import AnnotationEdits, Annotations, is_private
+from mailfw.mail.annotation import AnnotationEdits, Annotations, are_visible, is_private
 from mailfw.mail.failure import NoPermission
 from mailfw.mail.mailbox import MailboxInfo
-from mailfw.mail.rights import ADMINISTER, INSERT, LOOKUP, POST, READ, SEE, WRITE, Rights
+from mailfw.mail.rights import ADMINISTER, LOOKUP, WRITE, Rights
 from mailfw.optional import IAnnotatedMail
 from mailfw.sharing import places
 from mailfw.sharing.places import Place
-
-#: RFC 5464 section 3.3: who may do nothing with a mailbox but know of it does not see its annotations.
-_ANY = frozenset({READ, SEE, WRITE, INSERT, POST})
 
 
 @implementer(IAnnotatedMail)
@@ -39,10 +36,9 @@ class UsersAnnotations:
         self._others = others
 
     def lend(self, view: Any) -> None:
-        """Let a view provide the interface by this part of it."""
+        """Let a view have the methods of this part of it."""
         for name in IAnnotatedMail:
             setattr(view, name, getattr(self, name))
-        alsoProvides(view, IAnnotatedMail)
 
     async def annotations(self, account: str, mailbox: str | None, user: str | None = None) -> Annotations:
         """Return the shared entries, and the user's own."""
@@ -58,7 +54,7 @@ class UsersAnnotations:
         """Return the same of all mailboxes that the user knows of."""
         found: dict[str, Annotations] = dict(await self._store.all_annotations(account))
         for owner, infos in (await self._others(account)).items():
-            seen = {places.place_of(info.id, account).mailbox for info in infos if _may_see(info.rights)}
+            seen = {places.place_of(info.id, account).mailbox for info in infos if are_visible(info.rights)}
             theirs = await self._store.all_annotations(owner, account) if seen else {}
             found |= {places.id_of(Place(owner, each)): theirs[each] for each in seen & theirs.keys()}
         return found
@@ -85,10 +81,6 @@ class UsersAnnotations:
 
     async def _may(self, account: str, place: Place) -> Rights:
         rights = await self._allow(account, place, LOOKUP)
-        if not _may_see(rights):
+        if not are_visible(rights):
             raise NoPermission("You may not see what is noted of this mailbox.")
         return rights
-
-
-def _may_see(rights: Rights) -> bool:
-    return LOOKUP in rights and bool(rights & _ANY)

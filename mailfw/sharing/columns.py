@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from mailfw.mail.columns import Columns
 from mailfw.mail.mailbox import Want
@@ -23,9 +23,8 @@ class UsersColumns:
         self._allow = allow
 
     def lend(self, store: Any) -> None:
-        """Let a store provide the interface by this part of it."""
+        """Let a store have the method of this part of it."""
         store.columns = self.columns
-        alsoProvides(store, IColumns)
 
     def columns(self, account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
         """Iterate over what is known of messages."""

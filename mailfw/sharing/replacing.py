@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSuchMessage
@@ -34,10 +34,9 @@ class UsersReplacing:
         self._see = see
 
     def lend(self, view: Any) -> None:
-        """Let a view provide the interface by this part of it."""
+        """Let a view have the methods of this part of it."""
         self._view = IMailStore(view)
         view.replace = self.replace
-        alsoProvides(view, IReplacingMail)
 
     async def replace(self, account: str, mailbox: str, uid: int, to: str, message: NewMessage) -> Replaced:
         """Add a message in place of another; from one account to another both are there if the second step fails."""

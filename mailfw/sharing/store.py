@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from twisted.logger import Logger
-from zope.interface import alsoProvides, implementer
+from zope.interface import implementer
 
 from mailfw.interfaces import IContent, IMailStore
 from mailfw.mail.failure import NoPermission, NoSuchAccount, NoSuchMailbox, StoreRefusal
@@ -53,15 +53,13 @@ from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.optional import (
     IAnnotatedMail,
     IColumns,
-    IGenerations,
     IManyContents,
     IReplacingMail,
-    ISearchedMail,
-    ISettableQuota,
     ISharingView,
     IUniqueIds,
 )
 from mailfw.sharing import places, tree
+from mailfw.sharing.abilities import declare
 from mailfw.sharing.annotations import UsersAnnotations
 from mailfw.sharing.columns import UsersColumns
 from mailfw.sharing.contents import LateContent
@@ -86,21 +84,15 @@ class SharingStore:
         self._with_anyone = with_anyone
         self._watch: Watch | None = None
         self._subscribed: frozenset[Path] = frozenset()
-        if ISearchedMail.providedBy(store):
-            alsoProvides(self, ISearchedMail)
         if IUniqueIds.providedBy(store):
-            alsoProvides(self, IUniqueIds)
             self.unique_ids = store.unique_ids
-        if IGenerations.providedBy(store):
-            alsoProvides(self, IGenerations)
         if IAnnotatedMail.providedBy(store):
             UsersAnnotations(store, self._allow, self._others).lend(self)
         if IColumns.providedBy(store):
             UsersColumns(store, self._allow).lend(self)
         if IReplacingMail.providedBy(store):
             UsersReplacing(store, self._allow, self._see).lend(self)
-        if ISettableQuota.providedBy(store):
-            alsoProvides(self, ISettableQuota)
+        declare(self, store)
 
     # ------------------------------------------------------------ the account
 
@@ -284,8 +276,10 @@ class SharingStore:
 
     def generation(self, account: str, mailbox: str) -> int:
         """Return what is another number when a mailbox may have changed, with a store that has such."""
-        place = places.place_of(mailbox, account)
-        number: int = self._store.generation(place.owner, place.mailbox)
+        if places.is_shared(mailbox):
+            place = places.place_of(mailbox, account)
+            account, mailbox = place.owner, place.mailbox
+        number: int = self._store.generation(account, mailbox)
         return number
 
     # ------------------------------------------------------------ searching, with a store that does

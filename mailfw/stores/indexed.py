@@ -145,8 +145,10 @@ class IndexedStore:
 
     async def open_account(self, account: str) -> None:
         """Make sure the account exists."""
-        self._databases.check(account)
-        await shielded(self._open(account))
+        opened = self._accounts.get(account)
+        if opened is None or not opened.account.is_open:
+            self._databases.check(account)
+            await shielded(self._open(account))
 
     async def _open(self, account: str) -> None:
         async with self._using(account) as opened:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from queue import SimpleQueue
+from types import coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -115,10 +116,32 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
     Await work that must not be left half done, even if whoever awaits it is cancelled.
 
     A thread goes on when the `Deferred` that waits for it is cancelled; a lock must not be let go before it ends.
+    Most work finds in memory what it needs, and ends before anybody could be cancelled.
     """
+    try:
+        awaited = work.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
     waiting: Deferred[T] = Deferred()
-    Deferred.fromCoroutine(work).addBoth(_pass_on, waiting)
+    Deferred.fromCoroutine(_rest(work, awaited)).addBoth(_pass_on, waiting)
     return await waiting
+
+
+@coroutine
+def _rest(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """Go on with work that has begun and awaits something."""
+    while True:
+        try:
+            try:
+                answer = yield awaited
+            except BaseException as error:
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(answer)
+        except StopIteration as ended:
+            result: T = ended.value
+            return result
 
 
 def _pass_on(result: T | Failure, waiting: Deferred[T]) -> None:

@@ -278,6 +278,14 @@ class Sessions(SharedCase):
         self.deliver()
         self.assertEqual(bob.hear(), b"")
 
+    def test_what_is_shown_and_cannot_be_read_is_said(self) -> None:
+        """RFC 5465 section 3.1."""
+        self.share("l")
+        bob = self.enter(BOB)
+        no_access = f'* LIST (\\NoAccess) "/" {self.NAME}'
+        self.says(bob, f"n NOTIFY SET (MAILBOXES {self.NAME} (MessageNew MessageExpunge)) (PERSONAL NONE)", no_access)
+        self.assertNotIn("NoAccess", self.says(bob, "n NOTIFY SET (PERSONAL (MessageNew MessageExpunge))", "n OK"))
+
     def test_both_idle(self) -> None:
         self.deliver()
         self.share("lrsw")

@@ -11,7 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailfw.interfaces import IMailStore, IMessageSource, IQuotas
-from mailfw.mail.mailbox import INBOX, NO_FLAGS, SEEN, NewMessage, Scan
+from mailfw.mail.mailbox import INBOX, NO_FLAGS, SEEN, MailboxInfo, NewMessage, Scan
+from mailfw.stores.index.mailbox import Mailbox, Messages, Tally
+from mailfw.stores.index.reading import snapshot
 from mailfw.stores.indexed import IndexedStore, indexed
 from mailfw.stores.maildir.source import MaildirSource
 from mailfw.stores.threads import Threads, shielded
@@ -198,3 +200,50 @@ class ShieldTests(SynchronousTestCase):
         self.failureResultOf(waiting)
         step.callback(None)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_what_need_not_wait_does_not(self) -> None:
+        async def work() -> int:
+            return 5
+
+        waited = shielded(work())
+        with self.assertRaises(StopIteration) as ended:
+            waited.send(None)
+        self.assertEqual(ended.exception.value, 5)
+
+    def test_answers_and_errors_reach_the_work(self) -> None:
+        first, second, third = Deferred[int](), Deferred[None](), Deferred[None]()
+
+        async def work() -> int:
+            answer = await first
+            with self.assertRaises(ZeroDivisionError):
+                await second
+            await third
+            return answer
+
+        waiting = Deferred.fromCoroutine(shielded(work()))
+        first.callback(7)
+        second.errback(ZeroDivisionError())
+        self.assertNoResult(waiting)
+        third.callback(None)
+        self.assertEqual(self.successResultOf(waiting), 7)
+
+
+class WholeSnapshotTests(SynchronousTestCase):
+    def test_expunges_of_before_are_not_looked_for(self) -> None:
+        rows = [(1, 3, "", "a", 10, 0, 1), (4, 9, "\\Seen", "b", 20, 0, 2)]
+        box = Mailbox(1, "F", "", INBOX, None, 7, 0, Tally(5, 9), messages=Messages(rows, 9))
+
+        class Readable:
+            async def messages(self, id_: str, now: bool) -> tuple[Mailbox, Messages]:
+                assert box.messages is not None
+                return box, box.messages
+
+            def info(self, box: Mailbox) -> MailboxInfo:
+                return box.info(subscribed=True)
+
+            async def read(self, query: object) -> None:
+                raise AssertionError("a whole mailbox says by itself what is not in it")
+
+        account: Any = Readable()
+        found = self.successResultOf(Deferred.fromCoroutine(snapshot(account, "F", 0)))
+        self.assertEqual((list(found.uids), list(found.vanished)), ([1, 4], []))

@@ -245,6 +245,28 @@ class LookoutTests(TestCase):
         self.assertEqual(await self.store.snapshot(ANN, self.inbox, 0) and NO_FLAGS, NO_FLAGS)
 
 
+class ManyEventsTests(TestCase):
+    async def test_many_renames_wake_the_reactor_a_few_times(self) -> None:
+        from twisted.internet import reactor  # a trial TestCase has no other reactor than the installed one
+
+        directory = Path(self.mktemp()).absolute()  # noqa: ASYNC240 -- a test may block
+        heard: list[int] = []
+        directory.mkdir()
+        (directory / "0").touch()
+        try:
+            watching = Inotify(reactor, heard.append, heard.append)
+        except OSError as reason:
+            raise SkipTest(str(reason))
+        self.addCleanup(watching.close)
+        watch = watching.add(str(directory))
+        for number in range(100):
+            (directory / str(number)).rename(directory / str(number + 1))
+            await pause(0.001)
+        await pause(0.05)
+        self.assertEqual(set(heard), {watch})
+        self.assertLess(len(heard), 50)
+
+
 class InotifyTests(SynchronousTestCase):
     def test_a_reactor_without_descriptors(self) -> None:
         self.assertRaises(OSError, Inotify, Clock(), id, id)

@@ -271,9 +271,9 @@ class Account:
         """Run a query, which changes nothing, on the index."""
         return await self.databases.read(self.name, query)
 
-    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return a message that is in memory; None says nothing of it."""
-        found: IContent | None = self.source.at_hand(self.name, box.key, wanted[0])
+    def at_hand(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return messages that are in memory; None says nothing of one."""
+        found: list[IContent | None] = self.source.at_hand(self.name, box.key, [key for key, _ in wanted])
         return found
 
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:

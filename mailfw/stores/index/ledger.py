@@ -263,8 +263,8 @@ class ILedgerSource(Interface):
     async def open_many(account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages as `open` does, in one visit to the disk; None for those that are gone."""
 
-    def at_hand(account: str, folder: str, key: str) -> IContent | None:
-        """Return a message that is in memory, in the reactor's thread and without waiting; None says nothing of it."""
+    def at_hand(account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Return messages that are in memory, in the reactor's thread and without waiting; None says nothing of one."""
 
     async def summaries(account: str, folder: str, keys: Sequence[str]) -> list[Summary | None]:
         """Summarise messages; None for those that are gone."""

@@ -101,9 +101,9 @@ class PlainSource:
             found: IContent = await source.open(account, folder, key)
             return found
 
-    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
-        """Return None: who knows how long a plug-in takes?"""
-        return None
+    def at_hand(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Return nothing: who knows how long a plug-in takes?"""
+        return [None] * len(keys)
 
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages."""

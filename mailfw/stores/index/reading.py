@@ -44,8 +44,8 @@ class Readable(Protocol):
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Run a query, which changes nothing, on the index."""
 
-    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return a message that is in memory, without waiting; None says nothing of it."""
+    def at_hand(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return messages that are in memory, without waiting; None says nothing of one."""
 
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
         """Open messages by key and flags; None for those that are gone."""
@@ -60,7 +60,7 @@ async def snapshot(account: Readable, id_: str, since: int) -> Snapshot:
     """Return what changed; a whole snapshot is compared with the source now, another was a moment ago."""
     box, messages = await account.messages(id_, now=not since)
     older: set[int] = set()
-    while box.floor <= since < messages.vanished.floor:
+    while since and box.floor <= since < messages.vanished.floor:
         until = messages.vanished.floor
         older = set(await account.read(partial(queries.find_vanished, row=box.row, since=since, until=until)))
         box, messages = await account.messages(id_)
@@ -137,7 +137,7 @@ async def opened(
 async def _open(
     account: Readable, box: Mailbox, batch: Batch, again: Callable[[int], Awaitable[IContent | None]]
 ) -> Opened:
-    contents = [account.at_hand(box, wanted) for _, wanted in batch]
+    contents = account.at_hand(box, [wanted for _, wanted in batch])
     far = [place for place, content in enumerate(contents) if content is None]
     if far:
         fetched = await account.open_many(box, [batch[place][1] for place in far])
@@ -165,7 +165,7 @@ def content_at_hand(account: Readable, id_: str, uid: int) -> IContent | None:
     places = messages.places((uid,)) if messages is not None else ()
     if messages is None or not places:
         return None
-    return account.at_hand(box, (messages.keys[places[0]], messages.flags[places[0]]))
+    return account.at_hand(box, [(messages.keys[places[0]], messages.flags[places[0]])])[0]
 
 
 async def content(account: Readable, id_: str, uid: int) -> IContent | None:

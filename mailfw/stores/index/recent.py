@@ -126,20 +126,22 @@ class RowReader:
         box = account.box(id_)
         if box.messages is None:
             return await account.read(partial(queries.find_rows, row=box.row, uids=uids, want=want))
-        lasting, missing = self._find(box.messages, uids, want)
+        places = box.messages.places(uids)
+        lasting, missing = self._find(box.messages, places, want)
         if missing:
             query = partial(queries.find_lasting, row=box.row, uids=missing, want=want, by=self._by)
             for email, found in await account.read(query):
                 lasting[email] = self._recent.keep(self._first_number + email, found) if keeps else found
             if account.box(id_).messages is not box.messages or box.messages is None:
                 return await self._read(id_, uids, want, keeps)
-        return _rows(box.messages, uids, lasting, want)
+            places = box.messages.places(uids)
+        return _rows(box.messages, places, lasting, want)
 
-    def _find(self, messages: Messages, uids: Sequence[int], want: Want) -> tuple[dict[int, Lasting], list[int]]:
+    def _find(self, messages: Messages, places: Sequence[int], want: Want) -> tuple[dict[int, Lasting], list[int]]:
         """Return what is kept of messages, by the row of the summary, and the UIDs of which nothing is."""
         find, first, asked = self._recent.find, self._first_number, want.value
         lasting, missing = dict[int, Lasting](), list[int]()
-        for place in messages.places(uids):
+        for place in places:
             email = messages.emails[place]
             found = find(first + email, asked)
             if found is None:
@@ -152,8 +154,8 @@ class RowReader:
 _readers = itertools.count()
 
 
-def _rows(messages: Messages, asked_uids: Sequence[int], lasting: Mapping[int, Lasting], want: Want) -> list[Row]:
-    """Return rows: what lasts, by the row of the summary, and what the messages are now."""
+def _rows(messages: Messages, places: Sequence[int], lasting: Mapping[int, Lasting], want: Want) -> list[Row]:
+    """Return the rows at these places: what lasts, by the row of the summary, and what the messages are now."""
     asked = want.value
     envelope, body, bodystructure = asked & _ENVELOPE, asked & _BODY, asked & _BODYSTRUCTURE
     parts, fields, sent = asked & _PARTS, asked & _FIELDS, asked & _SENT
@@ -179,6 +181,6 @@ def _rows(messages: Messages, asked_uids: Sequence[int], lasting: Mapping[int, L
             kept[11] if thread else None,
             kept[12] if thread else None,
         )
-        for place in messages.places(asked_uids)
+        for place in places
         if (kept := lasting.get(emails[place])) is not None
     ]

@@ -34,8 +34,8 @@ class Bodies(Protocol):
     #: Whether nothing but the process that writes changes what is kept.
     is_ours: bool
 
-    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return a message that is in memory, in the reactor's thread and without waiting; None says nothing of it."""
+    def at_hand(self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return messages that are in memory, in the reactor's thread and without waiting; None says nothing of one."""
 
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]
@@ -135,9 +135,9 @@ class Replica:
                 self._box = None
             raise
 
-    def at_hand(self, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return a message that is in memory; None says nothing of it."""
-        return self._bodies.at_hand(self._account, box, wanted) if self._bodies is not None else None
+    def at_hand(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return messages that are in memory; None says nothing of one."""
+        return self._bodies.at_hand(self._account, box, wanted) if self._bodies is not None else [None] * len(wanted)
 
     async def open_many(self, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> Sequence[IContent | None]:
         """Open messages by key and flags; None for those that are not where they were."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import stat
+import sys
 from collections.abc import Callable
 
 #: The number of openat2(2), the same on all machines that Python runs on but Alpha.
@@ -27,6 +27,8 @@ _TO_READ = _How(os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0, _
 #: Not to be read, but for its dates.
 _TO_LOOK = _How(getattr(os, "O_PATH", 0) | os.O_CLOEXEC, 0, _RESOLVE_CACHED)
 _HOW_SIZE = ctypes.c_size_t(ctypes.sizeof(_How))
+#: How `os.fsencode` writes names, which itself takes longer.
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 def _opener() -> Callable[[bytes, _How], int] | None:
@@ -53,28 +55,31 @@ def _opener() -> Callable[[bytes, _How], int] | None:
 _open = _opener()
 
 
+#: Read into and used again, by as many threads as read at once: making them anew takes longer than most files do.
+_buffers: list[bytearray] = []
+
+
 def read_at_hand(path: str) -> bytes | None:
     """Return all octets of a regular file no larger than `LIMIT`; None where that would take longer, or cannot be."""
-    descriptor = _open(os.fsencode(path), _TO_READ) if _open is not None else -1
+    descriptor = _open(path.encode(_ENCODING, _ERRORS), _TO_READ) if _open is not None else -1
     if descriptor < 0:
         return None
+    buffer = _buffers.pop() if _buffers else bytearray(LIMIT + 1)
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LIMIT:
+        size = os.lseek(descriptor, 0, os.SEEK_END)  # what is no file has no end, or nothing or more up to there
+        if size > LIMIT or os.preadv(descriptor, [buffer], 0, os.RWF_NOWAIT) != size:
             return None
-        octets = bytearray(status.st_size)
-        if os.preadv(descriptor, [octets], 0, os.RWF_NOWAIT) != status.st_size:
-            return None
-        return bytes(octets)
+        return bytes(memoryview(buffer)[:size])
     except OSError:  # not in memory, or on a file system that cannot tell
         return None
     finally:
         os.close(descriptor)
+        _buffers.append(buffer)
 
 
 def look_at_hand(path: str) -> os.stat_result | None:
     """Return what `os.stat` does where that is in memory; None where it is not, or cannot be."""
-    descriptor = _open(os.fsencode(path), _TO_LOOK) if _open is not None else -1
+    descriptor = _open(path.encode(_ENCODING, _ERRORS), _TO_LOOK) if _open is not None else -1
     if descriptor < 0:
         return None
     try:

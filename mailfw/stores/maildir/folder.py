@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from twisted.logger import Logger
 
@@ -34,7 +33,11 @@ from mailfw.stores.maildir.signature import GRAIN, Signature
 from mailfw.stores.maildir.uidlist import Entry, UidList
 
 log = Logger()
+P = ParamSpec("P")
 T = TypeVar("T")
+
+#: How names end that have given flags, and whether that says all of them: by their end now, and when last looked for.
+Ends = dict[tuple[str, str, Flags], tuple[str, bool]]
 
 
 class MaildirFolder:
@@ -118,9 +121,9 @@ class MaildirFolder:
     def _is_still(self, signature: Signature) -> bool:
         return signature.is_same(Signature.of(self.directory))
 
-    def reach(self, base: str, act: Callable[[str], T]) -> T:
+    def reach(self, base: str, act: Callable[Concatenate[str, P], T], *args: P.args, **options: P.kwargs) -> T:
         """
-        Call `act` with a message's name, again where another program has just given it another one.
+        Call `act` with a message's name first, again where another program has just given it another one.
 
         Raises `KeyError` if it is gone.
         """
@@ -128,14 +131,14 @@ class MaildirFolder:
         if names is None:
             names = self._names = self.listing()
             self._compared = False
-        name = names.get(base)
+        name = names.get(base) or self._find(base)
         for _ in range(3):
-            if name is not None:
-                with suppress(FileNotFoundError):
-                    return act(name)
-            name = self._find(base)
             if name is None:
                 break
+            try:
+                return act(name, *args, **options)
+            except FileNotFoundError:
+                name = self._find(base)
         raise KeyError(base)
 
     def name_of(self, base: str) -> str | None:
@@ -146,10 +149,10 @@ class MaildirFolder:
         """Open a message.  Raises `KeyError` if it is gone."""
         return self.reach(base, self.open_file)
 
-    def at_hand(self, base: str) -> bytes | None:
-        """Return a small message that is in memory; None says nothing.  This alone does not block."""
-        name = self.name_of(base)
-        return message_at_hand(self.path(name), base) if name is not None else None
+    def at_hand(self, bases: Sequence[str]) -> list[bytes | None]:
+        """Return small messages that are in memory; None says nothing of one.  This alone does not block."""
+        names = self._names or {}
+        return [message_at_hand(self.path(names[base]), base) if base in names else None for base in bases]
 
     def open_file(self, name: str) -> Octets:
         """Open a file by its name with ``cur/`` or ``new/``.  Raises `FileNotFoundError`."""
@@ -329,7 +332,7 @@ class MaildirFolder:
 
         Raises `Outdated` where another program has changed the folder since the last survey: it may have changed flags.
         """
-        wanted = {flag for each in flags.values() for flag in each}
+        wanted = {flag for each in set(flags.values()) for flag in each}
         names: dict[str, str] = {}
         touched: set[str] = set()
         # Whoever reads the directory holds the lock: files with new names could be missed.
@@ -339,49 +342,47 @@ class MaildirFolder:
             ours = self.is_as_surveyed()
             if self._signature is not None and not ours:
                 raise Outdated(self.directory)
-            words: dict[tuple[str, str, Flags], tuple[str, bool]] = {}
+            ends: Ends = {}
             for base, each in flags.items():
-                with suppress(KeyError):
-                    old, new, is_exact = self.reach(base, partial(self._reflag, base, each, words))
-                    if old != new:
-                        touched.update((old[:3], new[:3]))
-                    if is_exact:
-                        names[base] = new
+                try:
+                    old, new, is_exact = self.reach(base, self._reflag, base, each, ends)
+                except KeyError:  # it is gone
+                    continue
+                if old != new:
+                    touched.add(old[:3])
+                    touched.add(new[:3])
+                if is_exact:
+                    names[base] = new
             signature = Signature.of(self.directory) if ours else None
         self._sync(touched)
         self.note(names, signature)
 
-    def _reflag(
-        self, base: str, flags: Flags, words: dict[tuple[str, str, Flags], tuple[str, bool]], name: str
-    ) -> tuple[str, str, bool]:
-        """
-        Rename a file; returns the old name, the new one, and whether that says `flags` and no others.
-
-        `words` are what `_letters_after` returned before for the same.
-        """
-        last = self.name_of(base)
-        there = letters_of(name)
-        known = there if last is None or last == name else letters_of(last)
+    def _reflag(self, name: str, base: str, flags: Flags, ends: Ends) -> tuple[str, str, bool]:
+        """Rename a file; returns the old name, the new one, and whether that says `flags` and no others."""
+        last, behind = self.name_of(base), len("cur/") + len(base)
+        there = name[behind:]
+        known = there if last is None or last is name else last[behind:]
         asked = (there, known, flags)
-        if asked not in words:
-            words[asked] = self._letters_after(*asked)
-        after, is_exact = words[asked]
-        if name.startswith("new/") and not after:
+        if asked not in ends:
+            ends[asked] = self._end_after(*asked)
+        end, is_exact = ends[asked]
+        if name.startswith("new/") and not letters_of(end):
             return name, name, is_exact
-        new = "cur/" + with_letters(name[4:], after)
+        new = f"cur/{base}{end}"
         if new != name:
             self.disk.rename(self.path(name), self.path(new))
         return name, new, is_exact
 
-    def _letters_after(self, there: str, known: str, flags: Flags) -> tuple[str, bool]:
+    def _end_after(self, there: str, known: str, flags: Flags) -> tuple[str, bool]:
         """
-        Return a file's letters to be, and whether they say `flags` and no others.
+        Return what is to be behind a name's base, and whether it says `flags` and no others.
 
         Letters that another program has changed since our caller made up his mind stay as they are now.
         """
-        before, letters = set(known), set(self._letters(flags, known))
-        after = "".join(sorted((set(there) - (before - letters)) | (letters - before)))
-        return after, after == "".join(sorted(letters))
+        now, before = set(letters_of(there)), set(letters_of(known))
+        letters = set(self._letters(flags, letters_of(known)))
+        after = (now - (before - letters)) | (letters - before)
+        return with_letters(there, after), after == letters
 
     def drop(self, bases: Sequence[str], retention: Retention | None = None) -> None:
         """Remove messages, or move them away to where they are retained."""
@@ -390,7 +391,7 @@ class MaildirFolder:
         touched = set()
         for base in bases:
             with suppress(KeyError):
-                touched.add(self.reach(base, partial(self._remove, away))[:3])
+                touched.add(self.reach(base, self._remove, away)[:3])
             if self._names is not None:
                 self._names.pop(base, None)
         signature = Signature.of(self.directory) if ours else None
@@ -400,7 +401,7 @@ class MaildirFolder:
     def _name_or_nothing(self, base: str) -> str:
         return self.name_of(base) or ""
 
-    def _remove(self, away: str | None, name: str) -> str:
+    def _remove(self, name: str, away: str | None) -> str:
         if away is None:
             self.disk.unlink(self.path(name))
         else:

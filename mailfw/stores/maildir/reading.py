@@ -100,11 +100,13 @@ class MaildirBodies:
         self._folders: OrderedDict[str, _Folder] = OrderedDict()
         self._directory = lru_cache(FOLDERS)(self._find_directory)
 
-    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return a message that is in memory, of a folder that others were opened in."""
+    def at_hand(self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return messages that are in memory, of a folder that others were opened in."""
         folder = self._folders.get(self._directory(account, box.path))
-        octets = folder.at_hand(*wanted) if folder is not None else None
-        return KeptContent(octets) if octets is not None else None
+        if folder is None:
+            return [None] * len(wanted)
+        found = [folder.at_hand(base, flags) for base, flags in wanted]
+        return [None if octets is None else KeptContent(octets) for octets in found]
 
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]

@@ -223,12 +223,13 @@ class MaildirSource:
             return ()
         return (f"{directory}/new", f"{directory}/cur")
 
-    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
-        """Return a message that is in memory."""
+    def at_hand(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Return messages that are in memory."""
         maildir = self._accounts.get(account)
         found = maildir.known(folder) if maildir is not None else None
-        octets = found.at_hand(key) if found is not None else None
-        return KeptContent(octets) if octets is not None else None
+        if found is None:
+            return [None] * len(keys)
+        return [None if octets is None else KeptContent(octets) for octets in found.at_hand(keys)]
 
     async def open(self, account: str, folder: str, key: str) -> IContent:
         """Open a message; a small one is read at once."""

@@ -77,9 +77,9 @@ class SqliteBodies:
         self._opener = Opener(shards, threads, disk)
         self._disk = disk
 
-    def at_hand(self, account: str, box: Mailbox, wanted: tuple[str, Flags]) -> IContent | None:
-        """Return None: SQLite does not tell what it would have to read."""
-        return None
+    def at_hand(self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]) -> list[IContent | None]:
+        """Return nothing: SQLite does not tell what it would have to read."""
+        return [None] * len(wanted)
 
     async def open_many(
         self, account: str, box: Mailbox, wanted: Sequence[tuple[str, Flags]]

@@ -146,9 +146,9 @@ class SqliteSource:
             raise KeyError(key)
         return content
 
-    def at_hand(self, account: str, folder: str, key: str) -> IContent | None:
-        """Return None: SQLite does not tell what it would have to read."""
-        return None
+    def at_hand(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
+        """Return nothing: SQLite does not tell what it would have to read."""
+        return [None] * len(keys)
 
     async def open_many(self, account: str, folder: str, keys: Sequence[str]) -> list[IContent | None]:
         """Open messages in one visit to a thread."""

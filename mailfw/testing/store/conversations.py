@@ -23,7 +23,7 @@ def letter(subject: str, own: str = "", answers: str = "", refers: str = "") -> 
 
 
 class ConversationCases(StoreFixture):
-    """What `Appended` and `Row` say of threads: RFC 8474 section 5.3, and RFC 8621 section 3."""
+    """What `Appended` and `Row` say of threads: RFC 8474 section 5.2, and RFC 8621 section 3."""
 
     async def put(self, new: NewMessage, mailbox: str | None = None) -> Appended:
         """Append one message."""
