@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mailfw.accounts.passwords import PasswordFile
+from mailfw.accounts.passwords import AccountExists, PasswordFile
 
 DOMAIN = "bench.example"
 USERS = [f"user{n}" for n in range(20)]
@@ -122,7 +122,8 @@ def mailfw(
     data.chmod(0o700)
     accounts = PasswordFile(data / "passwords", None)
     for user in users:
-        accounts.add(f"{user}@{DOMAIN}", PASSWORD)
+        with contextlib.suppress(AccountExists):  # where it is started again
+            accounts.add(f"{user}@{DOMAIN}", PASSWORD)
     log = (home / "log").open("wb")
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "mailfw", f"--workers={workers}", *options],

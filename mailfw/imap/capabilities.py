@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mailfw.imap.grammar_results import Algorithm
@@ -30,24 +31,24 @@ class Capability:
     can_be_enabled: bool = False
 
 
-def _always(session: Session, name: bytes) -> Sequence[bytes]:
+def _always(name: bytes, session: Session) -> Sequence[bytes]:
     return (name,)
 
 
-def _logged_in(session: Session, name: bytes) -> Sequence[bytes]:
+def _logged_in(name: bytes, session: Session) -> Sequence[bytes]:
     return (name,) if session.account else ()
 
 
-def _logged_out(session: Session, name: bytes) -> Sequence[bytes]:
+def _logged_out(name: bytes, session: Session) -> Sequence[bytes]:
     return () if session.account else (name,)
 
 
-def _plain(names: bytes, when: Callable[[Session, bytes], Sequence[bytes]], enable: bool = False) -> list[Capability]:
+def _plain(names: bytes, when: Callable[[bytes, Session], Sequence[bytes]], enable: bool = False) -> list[Capability]:
     """Return capabilities without parameters."""
-    return [Capability(name, lambda session, name=name: when(session, name), enable) for name in names.split()]  # type: ignore[misc] # mypy cannot infer a lambda with a default
+    return [Capability(name, partial(when, name), enable) for name in names.split()]
 
 
-def _with_condstore(session: Session, name: bytes) -> Sequence[bytes]:
+def _with_condstore(name: bytes, session: Session) -> Sequence[bytes]:
     # RFC 7162 section 3.2.2: who offers QRESYNC offers CONDSTORE.
     return (name,) if session.account and session.offers(CONDSTORE) else ()
 
@@ -69,7 +70,7 @@ def _login_disabled(session: Session) -> Sequence[bytes]:
 
 
 def _compress(session: Session) -> Sequence[bytes]:
-    # RFC 4978 section 3: not where it is so already.
+    # Where it is so already it would be refused (RFC 4978 section 3).
     return (b"COMPRESS=DEFLATE",) if session.account and not session.stream.is_compressed else ()
 
 
@@ -86,8 +87,8 @@ def _threads(session: Session) -> Sequence[bytes]:
     return [b"THREAD=" + each.value for each in Algorithm] if session.account else ()
 
 
-def _with_sort(session: Session, name: bytes) -> Sequence[bytes]:
-    return () if b"SORT" in session.allowance.without else _logged_in(session, name)
+def _with_sort(name: bytes, session: Session) -> Sequence[bytes]:
+    return () if b"SORT" in session.allowance.without else _logged_in(name, session)
 
 
 def _append_limit(session: Session) -> Sequence[bytes]:
@@ -99,10 +100,11 @@ def _message_limit(session: Session) -> Sequence[bytes]:
 
 
 def _jmap(session: Session) -> Sequence[bytes]:
-    return (b"JMAPACCESS",) if session.account and session.settings.jmap_url else ()
+    # RFC 9698 section 3: by its ids the same mail is known there.
+    return (b"JMAPACCESS",) if session.account and session.settings.jmap_url and session.offers(b"OBJECTID") else ()
 
 
-def _annotated(session: Session, name: bytes) -> Sequence[bytes]:
+def _annotated(name: bytes, session: Session) -> Sequence[bytes]:
     return (name,) if session.account and IAnnotatedMail.providedBy(session.store) else ()
 
 
@@ -111,7 +113,7 @@ def _quota_set(session: Session) -> Sequence[bytes]:
     return (b"QUOTASET",) if offered else ()
 
 
-def _shared(session: Session, name: bytes) -> Sequence[bytes]:
+def _shared(name: bytes, session: Session) -> Sequence[bytes]:
     return (name,) if session.account and ISharingView.providedBy(session.store) else ()
 
 
@@ -160,15 +162,10 @@ CAPABILITIES: tuple[Capability, ...] = (
 _ENABLED_BY_NAME = {each.name.upper(): each for each in CAPABILITIES if each.can_be_enabled}
 
 
-def _offered(session: Session) -> Iterator[bytes]:
-    for each in CAPABILITIES:
-        if each.name not in session.allowance.without:
-            yield from each.words(session)
-
-
 def capabilities(session: Session) -> bytes:
     """Return what the session can do in its present state, and nothing that it cannot."""
-    return b" ".join(_offered(session))
+    without = session.allowance.without
+    return b" ".join([word for each in CAPABILITIES if each.name not in without for word in each.words(session)])
 
 
 def capability_code(session: Session) -> bytes:

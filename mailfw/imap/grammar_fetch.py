@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from mailfw.imap import responses
-from mailfw.imap.grammar_results import Page, partial
+from mailfw.imap.grammar_pages import Page, partial
 from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
 
 # The names of fetch-att, without what BODY may have behind it
@@ -28,7 +28,6 @@ _ITEMS = 100
 _LABELS = 16 * 1024
 #: What is read but once, in octets: a longer list of items is nobody's habit.
 _SHORT = 500
-_NONE = SequenceSet(())
 #: More than any message has.
 _EVERYTHING = 2**63
 #: Deeper than `mailfw.mail.mime` ever looks.
@@ -68,6 +67,8 @@ class Text(enum.Enum):
     DECODED = b"BINARY"
     DECODED_SIZE = b"BINARY.SIZE"
 
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -95,16 +96,15 @@ class Section:
 _WHOLE = frozenset({Text.ALL, Text.DECODED, Text.DECODED_SIZE})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FetchRequest:
     """
-    What FETCH asks for, in order.
+    What FETCH asks for of each message, in order; no two are equal, so that what they come to is found at once.
 
-    Only messages that changed after `changed_since` are wanted, and with `vanished` which others are gone
-    (RFC 7162 sections 3.1.4 and 3.2.6); of these messages, those of one `page` (RFC 9394 section 3.2).
+    Only messages of one `page` are wanted (RFC 9394 section 3.3), and of these those that changed after `changed_since`
+    (section 3.4); with `vanished` which others are gone (RFC 7162 sections 3.1.4 and 3.2.6).
     """
 
-    wanted: SequenceSet
     items: tuple[Item | Section, ...]
     changed_since: int | None = None
     vanished: bool = False
@@ -133,7 +133,7 @@ _ALIASES: dict[bytes, Section] = {
 }
 
 
-def fetch(cursor: Cursor) -> FetchRequest:
+def fetch(cursor: Cursor) -> tuple[SequenceSet, FetchRequest]:
     """
     Read what follows FETCH: what to fetch of which messages, and modifiers (RFC 4466 section 2.4).
 
@@ -144,8 +144,7 @@ def fetch(cursor: Cursor) -> FetchRequest:
     wanted = cursor.sequence_set()
     cursor.space()
     rest = cursor.rest()
-    read = _read(cursor) if rest is None or len(rest) > _SHORT else _read_again(rest, cursor.without)
-    return FetchRequest(wanted, read.items, read.changed_since, read.vanished, read.page)
+    return wanted, _read(cursor) if rest is None or len(rest) > _SHORT else _read_again(rest, cursor.without)
 
 
 @functools.lru_cache(maxsize=256)
@@ -155,12 +154,12 @@ def _read_again(rest: bytes, without: frozenset[bytes]) -> FetchRequest:
 
 
 def _read(cursor: Cursor) -> FetchRequest:
-    """Read what follows the set, which is left empty."""
+    """Read what follows the set."""
     if cursor.take(b"("):
-        request = FetchRequest(_NONE, items(cursor))
+        request = FetchRequest(items(cursor))
     else:
         name = _name(cursor)
-        request = FetchRequest(_NONE, _MACROS[name] if name in _MACROS else _bounded([_item(cursor, name)]))
+        request = FetchRequest(_MACROS[name] if name in _MACROS else _bounded([_item(cursor, name)]))
     return request if cursor.at_end() else _modified(cursor, request)
 
 

@@ -12,7 +12,7 @@ from mailfw.mail.mailbox import Role
 _PATTERNS, _PATTERN_LIMIT = 100, 4000
 #: Entries of one GETMETADATA, SETMETADATA or LIST; RFC 5464 sets no limit, and no mailbox has more.
 _ENTRIES = 200
-# RFC 5464 section 3.2.1: neither wildcards nor controls, no empty component, and nothing but ASCII.
+# RFC 5464 section 3.2: neither wildcards nor controls, no empty component, and nothing but ASCII.
 _ENTRY = re.compile(rb"(?:/[^\x00-\x1f%*/\x7f-\xff]+)+", re.DOTALL)
 
 _OPEN = ord("(")
@@ -282,7 +282,7 @@ def _status_items(cursor: Cursor) -> tuple[bytes, ...]:
 
 
 def mailbox_and_identifier(cursor: Cursor) -> tuple[str, str]:
-    """``deleteacl = "DELETEACL" SP mailbox SP identifier`` (RFC 4314 section 4), and the same for LISTRIGHTS."""
+    """``deleteacl = "DELETEACL" SP mailbox SP identifier`` (RFC 4314 section 7), and the same for LISTRIGHTS."""
     cursor.space()
     name = cursor.mailbox()
     cursor.space()
@@ -292,7 +292,7 @@ def mailbox_and_identifier(cursor: Cursor) -> tuple[str, str]:
 
 
 def set_access(cursor: Cursor) -> SetAccess:
-    """``setacl = "SETACL" SP mailbox SP identifier SP mod-rights`` (RFC 4314 section 4)."""
+    """``setacl = "SETACL" SP mailbox SP identifier SP mod-rights`` (RFC 4314 section 7)."""
     cursor.space()
     name = cursor.mailbox()
     cursor.space()
@@ -398,7 +398,7 @@ def set_metadata(cursor: Cursor) -> tuple[str, dict[str, bytes | None]]:
     while not values or not cursor.take(b")"):
         if values:
             cursor.space()
-        entry = _entry(cursor)
+        entry = _whole_entry(cursor)
         cursor.space()
         values[entry] = cursor.nstring8()
         if len(values) > _ENTRIES:
@@ -418,6 +418,15 @@ def _entries(cursor: Cursor) -> tuple[str, ...]:
         if len(entries) > _ENTRIES:
             raise BadSyntax("More entries than a command takes")
     return tuple(dict.fromkeys(entries))
+
+
+def _whole_entry(cursor: Cursor) -> str:
+    """Read an entry that can have a value: RFC 5464 section 3.2 wants two components, and four of a vendor's."""
+    entry = _entry(cursor)
+    components = entry.split("/")[1:]
+    if len(components) < (4 if components[1:2] == ["vendor"] else 2):
+        raise BadSyntax("That is only the beginning of an entry's name")
+    return entry
 
 
 def _entry(cursor: Cursor) -> str:

@@ -51,7 +51,7 @@ class EventGroup:
     """What a client wants to hear of some mailboxes: `names` where it names them, `fetch` of new messages."""
 
     where: Where
-    names: tuple[str, ...]
+    names: frozenset[str]
     events: frozenset[Event]
     fetch: tuple[Item | Section, ...] = ()
 
@@ -95,7 +95,7 @@ def _group(cursor: Cursor) -> EventGroup:
         where = Where(cursor.atom().upper())
     except ValueError:
         raise BadSyntax("There is no such choice of mailboxes")
-    names: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
     if where in _NAMED:
         cursor.space()
         names = _names(cursor)
@@ -105,17 +105,17 @@ def _group(cursor: Cursor) -> EventGroup:
     return EventGroup(where, names, events, fetch)
 
 
-def _names(cursor: Cursor) -> tuple[str, ...]:
+def _names(cursor: Cursor) -> frozenset[str]:
     """``one-or-more-mailbox = mailbox / "(" mailbox *(SP mailbox) ")"``."""
     if not cursor.take(b"("):
-        return (cursor.mailbox(),)
+        return frozenset({cursor.mailbox()})
     names = [cursor.mailbox()]
     while not cursor.take(b")"):
         cursor.space()
         names.append(cursor.mailbox())
         if len(names) > _NAMES:
             raise BadSyntax("More mailboxes than can be named at once")
-    return tuple(names)
+    return frozenset(names)
 
 
 def _events(cursor: Cursor, where: Where) -> tuple[frozenset[Event], tuple[Item | Section, ...]]:

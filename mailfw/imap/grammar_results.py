@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
+from mailfw.imap import grammar_fetch
+from mailfw.imap.grammar_fetch import Item, Section
+from mailfw.imap.grammar_pages import Page, partial
 from mailfw.imap.lexer import BadSyntax, Cursor
-
-T = TypeVar("T")
-
-# partial-range-first = nz-number ":" nz-number
-# partial-range-last  = "-" nz-number ":" "-" nz-number                RFC 9394 section 4
-_PARTIAL = re.compile(rb"(-?)([1-9][0-9]{0,9}):(-?)([1-9][0-9]{0,9})(?![^ )])")
-_NUMBER_LIMIT = 2**32
 
 
 class Return(enum.Enum):
@@ -35,35 +28,20 @@ _RETURNS = {option.value: option for option in Return}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A range of a result, counted from 1; with `from_end` from its last one backwards (RFC 9394 section 3.1)."""
-
-    first: int
-    last: int
-    from_end: bool
-
-    def of(self, found: Sequence[T]) -> Sequence[T]:
-        """Return what is in the range, in the order of `found`."""
-        if self.from_end:
-            end = max(len(found) - self.first + 1, 0)
-            return found[max(len(found) - self.last, 0) : end]
-        return found[self.first - 1 : self.last]
-
-    def encode(self) -> bytes:
-        """Return the range as responses have it."""
-        return (b"-%d:-%d" if self.from_end else b"%d:%d") % (self.first, self.last)
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """RETURN and its options: without any but those that show nothing, ALL."""
+    """
+    RETURN and its options: without any but those that show nothing, ALL.
+
+    With UPDATE `fetch` may be wanted of new messages in the result (RFC 5465 section 7).
+    """
 
     options: frozenset[Return]
     page: Page | None = None
+    fetch: tuple[Item | Section, ...] = ()
 
     @property
     def is_silent(self) -> bool:
-        """Whether the result is only to be saved: RFC 5182 section 2.1."""
+        """Whether the result is only to be saved: RFC 5182 section 1."""
         return self.options == {Return.SAVE} and self.page is None
 
 
@@ -75,6 +53,7 @@ def returns(cursor: Cursor, capability: bytes) -> Wanted | None:
     cursor.expect(b"(")
     options: set[Return] = set()
     page: Page | None = None
+    fetch: tuple[Item | Section, ...] = ()
     while not cursor.take(b")"):
         if options or page:
             cursor.space()
@@ -88,13 +67,16 @@ def returns(cursor: Cursor, capability: bytes) -> Wanted | None:
         elif name in _RETURNS:
             cursor.needs(_capability_of(_RETURNS[name], capability))
             options.add(_RETURNS[name])
+            if name == b"UPDATE" and (cursor.take(b" (") or cursor.take(b"(")):
+                cursor.needs(b"NOTIFY")
+                fetch = grammar_fetch.items(cursor)
         else:
             raise BadSyntax("There is no such thing to return")
     if page is not None and Return.ALL in options:
         raise BadSyntax("PARTIAL and ALL exclude each other")  # RFC 9394 section 3.1
     if not options - {Return.UPDATE, Return.CONTEXT, Return.RELEVANCY} and page is None:
         options.add(Return.ALL)
-    return Wanted(frozenset(options), page)
+    return Wanted(frozenset(options), page, fetch)
 
 
 def _capability_of(option: Return, command: bytes) -> bytes:
@@ -109,22 +91,11 @@ def _capability_of(option: Return, command: bytes) -> bytes:
     return command
 
 
-def partial(cursor: Cursor) -> Page:
-    """Read ``partial-range``; its ends may come in either order."""
-    found = cursor.match(_PARTIAL)
-    if found is None or found[1] != found[3]:
-        raise BadSyntax("Expected a range such as 1:100 or -1:-100")
-    first, last = sorted((int(found[2]), int(found[4])))
-    if last >= _NUMBER_LIMIT:
-        raise BadSyntax("A number beyond 32 bits")
-    return Page(first, last, bool(found[1]))
-
-
 # ---------------------------------------------------------------- sorting and threading
 
 
 class Criterion(enum.Enum):
-    """RFC 5256 section 3, RFC 5957, RFC 6203 section 4."""
+    """RFC 5256 section 3, RFC 5957 section 4, RFC 6203 section 6."""
 
     ARRIVAL = b"ARRIVAL"
     CC = b"CC"
@@ -194,10 +165,9 @@ def algorithm(cursor: Cursor) -> Algorithm:
 
 
 class Where(enum.Enum):
-    """The mailboxes that RFC 5465 section 6 names by what they are."""
+    """The mailboxes that RFC 5465 section 6 names by what they are, as RFC 7377 section 2.2 has them."""
 
     SELECTED = b"selected"
-    SELECTED_DELAYED = b"selected-delayed"
     INBOXES = b"inboxes"
     PERSONAL = b"personal"
     SUBSCRIBED = b"subscribed"

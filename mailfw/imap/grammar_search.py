@@ -64,9 +64,12 @@ def search(cursor: Cursor, with_charset: bool = True) -> And:
     return _keys(cursor, charset)
 
 
-def search_in_charset(cursor: Cursor) -> And:
-    """Read ``charset 1*(SP search-key)``, the end of SORT and THREAD (RFC 5256 section 5)."""
-    charset = _charset(cursor.astring())
+def search_in_charset(cursor: Cursor, with_charset: bool = True) -> And:
+    """Read ``charset 1*(SP search-key)``, the end of SORT and THREAD (RFC 5256 section 5); all the same in UTF-8."""
+    name = cursor.astring()
+    if not with_charset and name.upper() != b"UTF-8":
+        raise BadSyntax("Everything is in UTF-8 now, and no other charset is named")
+    charset = _charset(name)
     cursor.space()
     return _keys(cursor, charset)
 

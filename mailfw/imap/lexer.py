@@ -31,7 +31,7 @@ _QUOTED_PAIR = re.compile(rb'\\(["\\])')
 _NUMBER = re.compile(rb"[0-9]+")
 # sequence-set = (seq-number / seq-range) *("," sequence-set)
 _SEQUENCE_SET = re.compile(rb"[0-9*:,]+")
-_NUMBERS = re.compile(rb"[1-9][0-9]{0,9}(?:,[1-9][0-9]{0,9})*+")
+_NUMBERS = re.compile(rb"[1-9][0-9]{0,9}+(?:,[1-9][0-9]{0,9}+)*+(?![0-9*:,])")
 # seq-number   = nz-number / "*"             seq-range = seq-number ":" seq-number
 _RANGE = re.compile(rb"([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?")
 # flag         = "\" atom / atom
@@ -282,19 +282,17 @@ class Cursor:
 
     def sequence_set(self) -> SequenceSet:
         """Take ``sequence-set``, which may be ``$``."""
-        if self.take(b"$"):
-            self.needs(b"SEARCHRES")
-            return SequenceSet(is_saved=True)
-        found = self.match(_SEQUENCE_SET)
-        if found is None:
+        if (found := self.match(_NUMBERS)) is not None:
+            numbers = list(map(int, found[0].split(b",")))  # a client may name very many
+            if max(numbers) >= _NUMBER_LIMIT:
+                raise BadSyntax("A number beyond 32 bits")
+            return SequenceSet(tuple(zip(numbers, numbers, strict=True)))
+        if (found := self.match(_SEQUENCE_SET)) is not None:
+            return SequenceSet(tuple(map(_range, found[0].split(b","))))
+        if not self.take(b"$"):
             raise BadSyntax("Expected a sequence set")
-        pieces = found[0].split(b",")
-        if _NUMBERS.fullmatch(found[0]) is None:
-            return SequenceSet(tuple(map(_range, pieces)))
-        numbers = list(map(int, pieces))  # a client may name very many
-        if max(numbers) >= _NUMBER_LIMIT:
-            raise BadSyntax("A number beyond 32 bits")
-        return SequenceSet(tuple(zip(numbers, numbers, strict=True)))
+        self.needs(b"SEARCHRES")
+        return SequenceSet(is_saved=True)
 
     def flag_list(self) -> list[str]:
         """Take ``flag-list = "(" [flag *(SP flag)] ")"``: system flags as we spell them, keywords as the client did."""

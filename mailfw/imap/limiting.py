@@ -56,4 +56,4 @@ def told(session: Session, completion: Completion) -> Completion:
     if completion.status is Status.OK and completion.code is None:
         return replace(completion, code=code)
     session.say(b"NO", "Only the last of the messages were worked on", code)
-    return completion
+    return replace(completion, status=Status.OK) if completion.code == b"EXPUNGEISSUED" else completion

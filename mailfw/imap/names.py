@@ -32,7 +32,7 @@ def decode(octets: bytes, utf8: bool = False) -> str:
     Read a name in modified UTF-7, strictly: what could be written otherwise must be; or in UTF-8.
 
     With `utf8` an ``&`` is itself, as RFC 9051 section 5.1 has it, and the name is put into NFC (RFC 6855 section 3
-    leaves the form to the server, RFC 5198 section 3 recommends it).  The inbox comes back in upper case, also as the
+    wants Net-Unicode, which should be: RFC 5198 section 2).  The inbox comes back in upper case, also as the
     first of several names.
     """
     if octets[:5].upper() == b"INBOX" and octets[5:6] in (b"", b"/"):

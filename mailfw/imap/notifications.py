@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 from mailfw.imap import names, responses, telling, tree
+from mailfw.imap.capabilities import CONDSTORE
 from mailfw.imap.commands import fetch, metadata, status
-from mailfw.imap.grammar_fetch import Item, Section
 from mailfw.imap.grammar_mailboxes import ListRequest
 from mailfw.imap.grammar_notify import OF_MESSAGES, OF_SELECTED, Event, EventGroup, NotifySet, Where
 from mailfw.mail.annotation import Annotations
@@ -47,6 +47,8 @@ class Notifications:
         self._changed: set[str] = set()
         #: The last message of the selected mailbox that the client was told of.
         self.last_uid = 0
+        # Messages there that it made itself.
+        self._own: frozenset[int] = frozenset()
 
     async def begin(self, session: Session, with_status: bool) -> None:
         """Look at how things are, and say so where that is asked for."""
@@ -59,10 +61,13 @@ class Notifications:
         if Event.SERVER_METADATA_CHANGE in self._events and metadata.is_there(session):
             self._of_account = await self._account_annotations(session)
         self.forget_selected(session)
-        if with_status:
-            for info in list(self._infos.values()):
-                if self._events_of(info) & OF_MESSAGES and not self._is_selected(session, info.id):
-                    await self._tell_status(session, info)
+        for info in list(self._infos.values()):
+            if READ not in info.rights and self._events_at(info.path, info.role):  # RFC 5465 section 3.1
+                session.stream.write(_list_line(session, ("\\NoAccess",), info.path))
+            wanted = self._events_of(info) & OF_MESSAGES
+            if with_status and wanted and not self._is_selected(session, info.id):
+                await self._tell_status(session, info, Event.FLAG_CHANGE in wanted and session.offers(CONDSTORE))
+            await session.stream.give_way()
 
     async def _look(self, session: Session) -> None:
         infos = await session.store.mailboxes(session.account)
@@ -72,21 +77,21 @@ class Notifications:
     def forget_selected(self, session: Session) -> None:
         """Begin anew with the selected mailbox: its client knows what SELECT has told."""
         view = session.view
+        self._own = frozenset()
         self.last_uid = view.uids[-1] if view is not None and view.uids else 0
 
     # ------------------------------------------------------------ which
 
     def _events_of(self, info: MailboxInfo) -> frozenset[Event]:
-        """Return what is wanted of a mailbox: of groups that name it the first counts."""
+        """Return what is wanted of a mailbox that may be read."""
         if not {LOOKUP, READ} <= info.rights:
             return frozenset()
         return self._events_at(info.path, info.role)
 
     def _events_at(self, path: Path, role: Role | None) -> frozenset[Event]:
-        for group in self._groups:
-            if self._names(group, path, role):
-                return group.events
-        return frozenset()
+        """Return what all groups that name a mailbox want, nothing with NONE among them (RFC 5465 section 6)."""
+        found = [group.events for group in self._groups if self._names(group, path, role)]
+        return frozenset[Event]().union(*found) if all(found) else frozenset()
 
     def _names(self, group: EventGroup, path: Path, role: Role | None) -> bool:
         match group.where:
@@ -99,8 +104,7 @@ class Notifications:
             case Where.MAILBOXES:
                 return names.from_path(path) in group.names
             case Where.SUBTREE:
-                name = names.from_path(path)
-                return any(name == top or name.startswith(top + names.DELIMITER) for top in group.names)
+                return any(names.from_path(path[:depth]) in group.names for depth in range(len(path), 0, -1))
         return False
 
     def _is_own(self, path: Path) -> bool:
@@ -181,8 +185,8 @@ class Notifications:
             happened.add(Event.FLAG_CHANGE)
         return happened
 
-    async def _tell_status(self, session: Session, info: MailboxInfo) -> None:
-        items = (*_ITEMS, b"HIGHESTMODSEQ") if session.tells_modseq else _ITEMS
+    async def _tell_status(self, session: Session, info: MailboxInfo, with_modseq: bool = False) -> None:
+        items = (*_ITEMS, b"HIGHESTMODSEQ") if with_modseq or session.tells_modseq else _ITEMS
         session.stream.write(await status.status_line(session, info, items))
         await session.stream.give_way()
 
@@ -190,22 +194,34 @@ class Notifications:
 
     def _tell_tree(self, session: Session, infos: _Infos, subscribed: Collection[Path]) -> None:
         lines = self._lines(session)
+        made_or_gone = [infos.get(id_) or self._infos[id_] for id_ in infos.keys() ^ self._infos.keys()]
         for id_, info in infos.items():
             now = self._infos.get(id_)
             if now is None and self._wants(info, Event.MAILBOX_NAME):
                 session.stream.write(_list_line(session, ("\\NonExistent",), info.path))
-        for id_, info in self._infos.items():
+        renamed: dict[Path, Path] = {}
+        for id_, info in sorted(self._infos.items(), key=lambda item: item[1].path):
             before = infos.get(id_)
-            if before is not None and before.path == info.path:
+            if before is not None and (before.path == info.path or _has_moved_with(renamed, before.path, info.path)):
                 continue
             old = before.path if before is not None else None
             if self._wants(info, Event.MAILBOX_NAME) or (
                 before is not None and self._wants(before, Event.MAILBOX_NAME)
             ):
                 session.stream.write(_list_line(session, lines[info.path], info.path, old))
+                renamed |= {old: info.path} if old is not None else {}
+        self._tell_superiors(session, {info.path for info in made_or_gone}, lines)
         for path in self._subscribed ^ frozenset(subscribed):
             if Event.SUBSCRIPTION_CHANGE in self._events_at(path, None):
                 session.stream.write(_list_line(session, lines.get(path, ("\\NonExistent",)), path))
+
+    def _tell_superiors(self, session: Session, told: Set[Path], lines: Mapping[Path, tuple[str, ...]]) -> None:
+        """What is right above a mailbox that was made or is gone is affected, too (RFC 5465 section 5.4)."""
+        there = {info.path for info in self._infos.values()}
+        for path in sorted({path[:-1] for path in told} - told - {()}):
+            if Event.MAILBOX_NAME in self._events_at(path, None):
+                attributes = [each for each in lines.get(path, ()) if each != "\\Noselect"]
+                session.stream.write(_list_line(session, ["\\NonExistent"] * (path not in there) + attributes, path))
 
     def _wants(self, info: MailboxInfo, event: Event) -> bool:
         return event in self._events_at(info.path, info.role)
@@ -234,22 +250,31 @@ class Notifications:
 
     # ------------------------------------------------------------ the selected mailbox
 
+    def made(self, session: Session, mailbox: str, uids: Iterable[int]) -> None:
+        """Note messages that the client has made itself: it is not sent what it knows (RFC 5465 section 5.2)."""
+        if self.selected is not None and self.selected.fetch and self._is_selected(session, mailbox):
+            self._own |= frozenset(uids)
+
     async def tell_selected(self, session: Session) -> None:
         """Bring the view up to date at once, and send what is wanted of new messages."""
         if self.selected is None or session.view is None:
             return
         await telling.catch_up(session, expunges_allowed=self.selected.where is Where.SELECTED)
         view = session.view
+        own, self._own = self._own, frozenset()
         new = view.uids[bisect_right(view.uids, self.last_uid) :]
         if not new:
             return
         self.last_uid = new[-1]
         if self.selected.fetch:
-            facts = tuple(item for item in self.selected.fetch if isinstance(item, Item))
-            if session.tells_vanished and not session.uid_only and Item.UID not in facts:
-                facts = (Item.UID, *facts)  # RFC 7162 section 3.2.4: what nobody asked for has the UID, too
-            sections = tuple(item for item in self.selected.fetch if isinstance(item, Section))
-            await fetch.send(session, facts, sections, new)
+            await fetch.send_news(session, self.selected.fetch, [uid for uid in new if uid not in own])
+
+
+def _has_moved_with(renamed: Mapping[Path, Path], old: Path, new: Path) -> bool:
+    """Whether a mailbox above has been renamed, and this one with it: its client knows (RFC 5465 section 5.4)."""
+    return any(
+        (*renamed.get(old[:depth], ()), *old[depth:]) == new for depth in range(1, len(old)) if old[:depth] in renamed
+    )
 
 
 def _list_line(session: Session, attributes: Collection[str], path: Path, old: Path | None = None) -> bytes:

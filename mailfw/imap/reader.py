@@ -11,6 +11,7 @@ from mailfw.imap.farewell import Farewell
 from mailfw.imap.grammar import Announcement
 from mailfw.imap.lexer import Literal
 from mailfw.imap.responses import Completion
+from mailfw.wire.deflate import behind_flush
 from mailfw.wire.stream import Stream
 
 #: Within a command the client is at work, and no user.
@@ -64,11 +65,13 @@ class Reader:
     client sends unasked must not be taken for commands.
     """
 
-    __slots__ = ("_bounds", "pending", "stream")
+    __slots__ = ("_bounds", "inflated_last", "pending", "stream")
 
     def __init__(self, stream: Stream, bounds: Bounds) -> None:
         self.stream = stream
         self.pending: Announcement | None = None
+        #: The end of what was compressed, until there is a line that is not: its flush may come late (RFC 8437).
+        self.inflated_last = b""
         self.bounds = bounds
 
     @property
@@ -83,7 +86,10 @@ class Reader:
 
     async def read_line(self, idle: bool = False) -> bytes:
         """Return the next line, without the announcement of a literal at its end, which is then `pending`."""
-        line, self.pending = grammar.announcement(await self.stream.read_line(self._bounds.line, idle))
+        line = await self.stream.read_line(self._bounds.line, idle)
+        if self.inflated_last:
+            line, self.inflated_last = behind_flush(self.inflated_last, line), b""
+        line, self.pending = grammar.announcement(line)
         return line
 
     async def read_pieces(self, line: bytes, at: int, stop: Stop | None) -> list[bytes | Literal] | Completion:

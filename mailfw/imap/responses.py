@@ -86,9 +86,13 @@ def condition(word: bytes, text: str, code: bytes | None = None) -> bytes:
 
 
 def in_progress(tag: bytes, progress: tuple[int, int] | None) -> bytes:
-    """Return ``"INPROGRESS" SP "(" quoted SP nil-or-number SP nil-or-number ")"`` (RFC 9585 section 7)."""
-    told = b"NIL NIL" if progress is None else b"%d %d" % progress
-    return b"INPROGRESS (" + string(tag) + b" " + told + b")"
+    """
+    Return ``"INPROGRESS" SP "(" (quoted / nil) SP inprogress-state ")"`` (RFC 9585 section 5).
+
+    A tag with ``]`` is not told, and no number that says that all is done (section 4).
+    """
+    told = b"NIL NIL" if progress is None or progress[0] >= progress[1] else b"%d %d" % progress
+    return b"INPROGRESS (" + (b"NIL" if b"]" in tag else string(tag)) + b" " + told + b")"
 
 
 # ---------------------------------------------------------------- strings
@@ -259,7 +263,7 @@ def fetched_flags(
     """
     Return a FETCH response with a message's flags, if any are given, its UID and its modification sequence.
 
-    With `uid_only` it is a UIDFETCH, for which there must be a UID (RFC 9586 section 3).
+    With `uid_only` it is a UIDFETCH, for which there must be a UID (RFC 9586 section 3.3).
     """
     items = [b"UID %d" % uid] if uid is not None and not uid_only else []
     if present is not None:

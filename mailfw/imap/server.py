@@ -20,7 +20,7 @@ from mailfw.imap.notifications import Notifications
 from mailfw.imap.reader import BEFORE_LOGIN, Reader, after_login
 from mailfw.imap.responses import Completion, Manner, Status
 from mailfw.imap.settings import IMAPSettings
-from mailfw.imap.verbs import COMMANDS, State, Verb
+from mailfw.imap.verbs import COMMANDS, WRONG_STATE, State, Verb
 from mailfw.imap.view import View
 from mailfw.interfaces import IDraft, IMailStore
 from mailfw.mail import failure
@@ -35,7 +35,7 @@ log = Logger()
 _NOTHING: frozenset[bytes] = frozenset()
 #: So many commands that are none, one after the other, come from no IMAP client.
 _BAD_LIMIT = 20
-#: Seconds between two signs of life during a long command; RFC 9585 section 4 asks for restraint.
+#: Seconds between two signs of life during a long command; RFC 9585 section 4 recommends 10 to 15.
 _PATIENCE = 10.0
 
 
@@ -58,6 +58,7 @@ class Session:
         "idling",
         "logins",
         "lowest_done",
+        "names_numbers",
         "news",
         "notifications",
         "open_draft",
@@ -108,6 +109,8 @@ class Session:
         self.tag = b""
         #: The lowest UID that it has worked on, if there were too many for it (RFC 9738).
         self.lowest_done: int | None = None
+        #: Whether it searches by message numbers, which then may not change (RFC 7162 section 3.2.10.2).
+        self.names_numbers = False
         self._busy_since: float | None = None
         #: What clients have asked before.
         self.answered = answered
@@ -143,7 +146,7 @@ class Session:
             self.say(b"OK", f"{self.settings.hostname} is ready", code)
             while not self.over:
                 await self._turn()
-                if self.stream.buffered:
+                if self.stream.is_behind:
                     await self.stream.give_way()
         except Disconnected:
             reason = "left"
@@ -191,7 +194,7 @@ class Session:
             return
         if not self.account and grammar.is_http(line):
             raise Farewell("This is an IMAP server")
-        self.tag, self.lowest_done = tag, None
+        self.tag, self.lowest_done, self.names_numbers = tag, None, False
         verb = COMMANDS.get(name)
         if verb is not None and verb.is_long:
             self._busy_since = None
@@ -200,13 +203,14 @@ class Session:
         self.stream.attend = self.progress = None
         await self.reader.finish()
         if verb is not None and self.view is not None:
-            await telling.catch_up(self, verb.tells_expunges, verb.by_uid)
+            await telling.catch_up(self, verb.tells_expunges and not self.names_numbers, verb.by_uid)
         self.stream.write(completion.encode(tag))
         if completion is authenticate.BEGIN_TLS:
             self.stream.start_tls(self.settings.tls)
         elif completion is connection.BEGIN_DEFLATE:
             self.stream.start_deflate()
         elif completion is connection.BEGIN_ANEW:
+            self.reader.inflated_last = self.stream.end_deflate()
             self.end_login()
         self._count(completion.status)
         if self.failures >= authenticate.FAILURES:
@@ -241,7 +245,7 @@ class Session:
         if verb is None or verb.capability in self.allowance.without:
             return responses.bad("There is no such command")
         if self.state not in verb.states:
-            return responses.bad(_WRONG_STATE[self.state])
+            return responses.bad(WRONG_STATE[self.state])
         if verb.needs_privacy and not self.logins.permits(self.stream):
             return authenticate.PRIVACY
         try:
@@ -292,6 +296,12 @@ class Session:
         return not self.enabled.isdisjoint((b"CONDSTORE", b"QRESYNC"))
 
     @property
+    def tells_uid(self) -> bool:
+        """Whether news have the UID: RFC 7162 section 3.2.4, RFC 5465 section 5.1, RFC 9051 section 7.5.2."""
+        wished = self.notifications is not None and self.notifications.selected is not None
+        return wished or self.is_rev2 or self.tells_modseq
+
+    @property
     def uid_only(self) -> bool:
         """Whether messages have no numbers for the client (RFC 9586)."""
         return b"UIDONLY" in self.enabled
@@ -336,8 +346,7 @@ class Session:
 
     def manner(self, with_uid: bool) -> Manner:
         """Return how the client hears of messages, `with_uid` where it asks by UID."""
-        # RFC 7162 section 3.2.4: with QRESYNC a FETCH response that nobody asked for has the UID, too.
-        return Manner(with_uid or self.tells_vanished, self.uid_only, self.tells_modseq, self.flag_rights)
+        return Manner(with_uid or self.tells_uid, self.uid_only, self.tells_modseq, self.flag_rights)
 
     def say(self, word: bytes, text: str, code: bytes | None = None) -> None:
         """Write an untagged OK, NO, BAD or BYE."""
@@ -438,10 +447,4 @@ _REFUSALS: Mapping[type[failure.StoreRefusal], tuple[bytes, str]] = {
     failure.NoPermission: (b"NOPERM", "You may not do that"),
     failure.OverQuota: (b"OVERQUOTA", "The quota is used up"),
     failure.NoSpace: (b"UNAVAILABLE", "There is no room for that at the moment"),
-}
-
-_WRONG_STATE: Mapping[State, str] = {
-    State.NOT_AUTHENTICATED: "Log in first",
-    State.AUTHENTICATED: "Not now: no mailbox is selected, or you are logged in already",
-    State.SELECTED: "You are logged in already",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -64,8 +65,11 @@ async def catch_up(session: Session, expunges_allowed: bool, with_uid: bool = Fa
         await contexts.tell_removed(session)
     if told := session.view.take_updates(expunges_allowed, session.tells_vanished):
         await _tell(session, told, session.manner(with_uid))
+    if b"QRESYNC" in session.enabled and session.view.settled < session.view.modseq:
+        # RFC 7162 section 3.2: who was told of later changes must come back for what is gone.
+        session.say(b"OK", "Some are gone, of which you will hear", b"HIGHESTMODSEQ %d" % max(session.view.settled, 1))
     if session.contexts:
-        contexts.tell_added(session)
+        await contexts.tell_added(session)
 
 
 async def _tell(session: Session, told: list[Update], manner: Manner) -> None:
@@ -82,6 +86,13 @@ async def up_to_here(session: Session, by_uid: bool) -> bytes | None:
         return None
     await catch_up(session, expunges_allowed=True, with_uid=by_uid)
     return b"HIGHESTMODSEQ %d" % session.selected.settled
+
+
+def made(session: Session, mailbox_id: str, uids: Iterable[int], modseq: int) -> None:
+    """Note messages that a command has put into a mailbox."""
+    if session.notifications is not None:
+        session.notifications.made(session, mailbox_id, uids)
+    session.notice(mailbox_id, modseq)
 
 
 async def know_modseqs(session: Session) -> None:

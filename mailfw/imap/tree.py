@@ -154,7 +154,7 @@ def _above_chosen(
     """
     Return what has anything chosen below it, and what has such below it as is not shown itself.
 
-    RFC 5258 section 3: what was not chosen is only shown for the sake of the latter.  Nobody has to wait for it: None
+    RFC 5258 section 3.3: what was not chosen is only shown for the sake of the latter.  Nobody has to wait for it: None
     is yielded for each name.
     """
     chosen: list[Path] = []

@@ -50,6 +50,16 @@ class State(enum.Enum):
     AUTHENTICATED = enum.auto()
     SELECTED = enum.auto()
 
+    #: There is one object for each, and that of `enum.Enum` is written in Python.
+    __hash__ = object.__hash__
+
+
+#: What is said to a command that may not be given in a state.
+WRONG_STATE: Mapping[State, str] = {
+    State.NOT_AUTHENTICATED: "Log in first",
+    State.AUTHENTICATED: "Not now: no mailbox is selected, or you are logged in already",
+    State.SELECTED: "You are logged in already",
+}
 
 _NOBODY = frozenset({State.NOT_AUTHENTICATED})
 _LOGGED_IN = frozenset({State.AUTHENTICATED, State.SELECTED})

@@ -231,14 +231,19 @@ class View:
 
         UIDs that are not here are passed over; a message number that is not raises `BadSyntax`.
         """
-        return list(chain.from_iterable(self.uids[start:end] for start, end in self.spans(wanted, by_uid)))
+        spans, count = self.spans(wanted, by_uid), len(self.uids)
+        # Clients ask for 1:* of a mailbox that may be empty; RFC 3501 gives * no meaning there.
+        named = [] if by_uid else [ends for ends in wanted.ranges if count or None not in ends]
+        if named and any(number is not None and number > count for ends in named for number in ends):
+            raise BadSyntax(f"There are {count} messages, and not all of these")
+        return list(chain.from_iterable([self.uids[start:end] for start, end in spans]))
 
     def spans(self, wanted: SequenceSet, by_uid: bool) -> list[tuple[int, int]]:
         """Return where in `uids` the messages are that a set names: ascending slices that do not touch twice."""
         if wanted.is_saved:
             return self._saved_spans()
         slice_of = self._uid_slice if by_uid else self._number_slice
-        slices = sorted(slice_of(*ends) for ends in set(wanted.ranges))
+        slices = sorted([slice_of(*ends) for ends in set(wanted.ranges)])
         spans: list[tuple[int, int]] = []
         done = 0
         for start, end in slices:
@@ -261,23 +266,18 @@ class View:
         return spans
 
     def _uid_slice(self, first: int | None, second: int | None) -> tuple[int, int]:
-        if not self.uids:
-            return 0, 0
-        last = self.uids[-1]
+        last = self.uids[-1] if self.uids else 0
         low, high = sorted((last if first is None else first, last if second is None else second))
-        return bisect_left(self.uids, low), bisect_right(self.uids, high)
+        start = bisect_left(self.uids, low)
+        # No two messages have one UID, so that there is no need to look far.
+        return start, bisect_right(self.uids, high, start, min(start + high - low + 1, len(self.uids)))
 
     def _number_slice(self, first: int | None, second: int | None) -> tuple[int, int]:
         if self.uid_only:
             raise UIDRequired("Messages have UIDs only, now that UIDONLY is enabled")
         count = len(self.uids)
-        if not count and (first is None or second is None):
-            # Clients ask for 1:* of a mailbox that may be empty; RFC 3501 gives * no meaning there.
-            return 0, 0
         low, high = sorted((count if first is None else first, count if second is None else second))
-        if high > count:
-            raise BadSyntax(f"There are {count} messages, and no message {high}")
-        return low - 1, high
+        return max(low - 1, 0), min(high, count)
 
     # ------------------------------------------------------------ learning
 

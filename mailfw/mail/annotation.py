@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailfw.mail.failure import AnnotationTooLong, NameRefused, TooManyAnnotations
+from mailfw.mail.rights import INSERT, LOOKUP, POST, READ, SEE, WRITE, Rights
 
 #: Names of entries, in lower case as RFC 5464 section 3.2 compares them, and their values.
 Annotations = Mapping[str, bytes]
@@ -20,6 +21,14 @@ LONGEST_VALUE, LONGEST_NAME = 64 * 1024, 255
 MOST_ENTRIES = 100
 #: Octets of all names and values that an account's mailboxes have of one user.
 MOST_OCTETS = 4 * 1024 * 1024
+
+#: Beside LOOKUP one of these shows annotations                                              RFC 5464 section 3.3
+_ANY = frozenset({READ, SEE, WRITE, INSERT, POST})
+
+
+def are_visible(rights: Rights) -> bool:
+    """Whether somebody with these rights to a mailbox sees its annotations."""
+    return LOOKUP in rights and bool(rights & _ANY)
 
 
 def is_private(name: str) -> bool:
@@ -47,7 +56,7 @@ def check_edits(edits: AnnotationEdits) -> None:
 
 
 def _is_entry(name: str) -> bool:
-    # RFC 5464 section 3.2.1: no "*", "%", "//", nor controls or non-ASCII, and no "/" at the end.
+    # RFC 5464 section 3.2: no "*", "%", "//", nor controls or non-ASCII, and no "/" at the end.
     return name.isascii() and name.isprintable() and not set("*%") & set(name) and all(name.split("/")[1:])
 
 

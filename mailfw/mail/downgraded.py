@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from mailfw.mail.address import ascii_domain
 from mailfw.mail.address_list import MAX_ADDRESSES, NO_DOMAIN, NO_MAILBOX, MailAddress, parse_addresses
 from mailfw.mail.fields import field_value
 from mailfw.mail.mime import end_of_header
@@ -20,14 +21,27 @@ _ADDRESSES = frozenset(
     b"from sender to cc bcc reply-to resent-from resent-sender resent-to resent-cc resent-bcc resent-reply-to "
     b"return-path delivered-to disposition-notification-to mail-followup-to".split()
 )
-#: Fields whose values nothing in ASCII could stand for; they get other names            RFC 6857 section 3.2.10
+#: Fields whose values nothing in ASCII could stand for; they get other names            RFC 6857 section 3.1.10
 _RENAMED = frozenset(b"message-id resent-message-id in-reply-to references original-recipient final-recipient".split())
-# For = CFWS "FOR" FWS ( Path / Mailbox )                  RFC 5321 section 4.4; here one that is no ASCII, which goes
-_FOR = re.compile(rb"(?<![ \t\r\n])[ \t\r\n]++for[ \t\r\n]++<?[!-:=?-\x7f]*+[\x80-\xff][^\s;<>]*+>?", re.IGNORECASE)
+# For = CFWS "FOR" FWS ( Path / Mailbox ); ID = CFWS "ID" FWS ( Atom / msg-id )                RFC 5321 section 4.4
+# Here those with a local part or an id that is no ASCII, which go                         RFC 6857 section 3.2.4
+_CLAUSE = re.compile(
+    rb"(?<![ \t\r\n])[ \t\r\n]++(?:for[ \t\r\n]++<?[!-:=?A-\x7f]*+|id[ \t\r\n]++<?[!-:=?-\x7f]*+)"
+    rb"[\x80-\xff][^\s;<>]*+>?",
+    re.IGNORECASE,
+)
+_PLAIN, _ANY = rb"[^\s\0-\x1f\"(),;<>@\x80-\xff]", rb"[^\s\0-\x1f\"(),;<>@]"
+#: A comment without others in it.
+_COMMENT = re.compile(rb"\((?:[^()\\]|\\.)*+\)", re.DOTALL)
+#: The same, or a word that is no ASCII.
+_COMMENT_OR_DOMAIN = re.compile(_COMMENT.pattern + rb"|(?<!%b)%b*+[\x80-\xff]%b*+" % (_ANY, _PLAIN, _ANY), re.DOTALL)
+_LONGEST_DOMAIN = 255  # RFC 5321 section 4.5.3.1.2
 # dot-atom-text                                                                             RFC 5322 section 3.2.3
 _DOT_ATOM = re.compile(rb"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 # A display name that needs no quotes: atoms, and the spaces between them.
 _PLAIN_NAME = re.compile(rb"[\w!#$%&'*+/=?^`{|}~ -]+", re.ASCII)
+#: So many hyphens are looked at one by one: finding one octet is by far the quickest, and in base64 there is none.
+_FEW = 16
 
 
 def downgrader_of(beginning: bytes) -> SevenBit | None:
@@ -45,13 +59,23 @@ def downgrader_of(beginning: bytes) -> SevenBit | None:
 
 def _has_such_part(octets: bytes) -> bool:
     """Whether the header behind anything that looks like a delimiter is no ASCII."""
-    start = octets.find(b"\n--")
+    start = _delimiter(octets, 0)
     while start >= 0:
         end = octets.find(b"\r\n\r\n", start)
         if not octets[start : end if end >= 0 else len(octets)].isascii():
             return True
-        start = octets.find(b"\n--", end) if end >= 0 else -1
+        start = _delimiter(octets, end) if end >= 0 else -1
     return False
+
+
+def _delimiter(octets: bytes, start: int) -> int:
+    """Return where the next line begins that looks like a delimiter, with the LF before it; -1 if none does."""
+    at = start
+    for _ in range(_FEW):
+        at = octets.find(b"-", at + 1)
+        if at < 0 or octets[at - 1 : at + 2] == b"\n--":
+            return max(at - 1, -1)
+    return octets.find(b"\n--", at)
 
 
 def downgraded_field(raw: bytes) -> bytes:
@@ -60,14 +84,33 @@ def downgraded_field(raw: bytes) -> bytes:
         return raw
     name = raw.partition(b":")[0].rstrip(b" \t")
     kind = name.lower()
-    if kind in _RENAMED:
+    if kind in _RENAMED and not _COMMENT.sub(b"", raw).isascii():
         return b"Downgraded-" + name + b": " + _words(field_value(raw)) + b"\r\n"
     if kind in _ADDRESSES:
         addresses = parse_addresses(field_value(raw))
         if len(addresses) >= MAX_ADDRESSES or not all(map(_is_whole, addresses)):
             return plain_field(raw)
         return name + b": " + b",\r\n ".join(_written(addresses)) + b"\r\n"
-    return plain_field(_FOR.sub(b"", raw) if kind == b"received" else raw)
+    return plain_field(_received(raw) if kind == b"received" else raw)
+
+
+def _received(raw: bytes) -> bytes:
+    """Leave out what cannot be said in ASCII, and write domains in A-labels: RFC 6857 section 3.2.4."""
+    return _COMMENT_OR_DOMAIN.sub(_domain_or_comment, _CLAUSE.sub(b"", raw))
+
+
+def _domain_or_comment(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[0].startswith(b"(") else _ascii_host(match[0])
+
+
+def _ascii_host(host: bytes) -> bytes:
+    """Return a domain in A-labels (RFC 6857 section 3.1.6), as it is where it has none; long ones take long."""
+    if host.isascii() or len(host) > _LONGEST_DOMAIN:
+        return host
+    try:
+        return ascii_domain(host.decode("utf-8").lower()).encode("ascii")
+    except ValueError:
+        return host
 
 
 def _is_utf_8(octets: bytes) -> bool:
@@ -88,7 +131,7 @@ def _words(octets: bytes) -> bytes:
 
 
 def _written(addresses: list[MailAddress]) -> list[bytes]:
-    """Write addresses; one that is no ASCII becomes the name of an empty group (RFC 6857 section 3.1.7)."""
+    """Write addresses; one that is no ASCII becomes the name of an empty group (RFC 6857 section 3.1.8)."""
     found: list[bytes] = []
     group: list[MailAddress] | None = None
     name: bytes | None = None
@@ -109,21 +152,31 @@ def _group(name: bytes, members: list[MailAddress]) -> bytes:
     if all(_spec(member).isascii() for member in members):
         return _name(name) + b": " + b", ".join(map(_mailbox, members)) + b";"
     text = b", ".join((each.name + b" <%b>" % _spec(each)) if each.name else _spec(each) for each in members)
-    return _words(name + b" " + text) + b" :;"  # RFC 6857 section 3.1.6
+    return _hidden(name, text)  # RFC 6857 section 3.1.7
 
 
 def _mailbox(address: MailAddress) -> bytes:
     spec = _spec(address)
     if not spec.isascii():
-        return _words(address.name + b" " + spec if address.name else spec) + b" :;"
+        return _hidden(address.name or b"", spec)
     return _name(address.name) + b" <" + spec + b">" if address.name else spec
 
 
+def _hidden(name: bytes, text: bytes) -> bytes:
+    """Return an empty group that says in its name what ASCII cannot; between encoded words no space would be seen."""
+    if not name.isascii():
+        return _words(name + b" " + text) + b" :;"
+    return (_name(name) + b" " if name else b"") + _words(text) + b" :;"
+
+
 def _spec(address: MailAddress) -> bytes:
+    """Return ``addr-spec``; a local part that is no ASCII keeps its domain as it is."""
     mailbox, host = address.mailbox or b"", address.host or b""
-    if mailbox.isascii() and _DOT_ATOM.fullmatch(mailbox) is None:
+    if not mailbox.isascii():
+        return mailbox + b"@" + host
+    if _DOT_ATOM.fullmatch(mailbox) is None:
         mailbox = _quoted(mailbox)
-    return mailbox + b"@" + host
+    return mailbox + b"@" + _ascii_host(host)
 
 
 def _name(name: bytes) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mailfw.mail.text import part_text
 
-#: RFC 8970 section 3.2: 200 characters should do, and there must not be more than 256.
+#: RFC 8970 section 3.3: 200 characters should do, and there must not be more than 256.
 LENGTH = 200
 
 #: Octets of a text that are kept until its preview is made; HTML may begin with very much that nobody sees.

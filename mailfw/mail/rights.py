@@ -38,7 +38,7 @@ class BadRights(ValueError):
 
 
 def parse_rights(text: str) -> Rights:
-    """Read ``rights = astring`` of RFC 4314 section 4.  Raises `BadRights`."""
+    """Read ``rights = astring`` of RFC 4314 section 7.  Raises `BadRights`."""
     rights: set[str] = set()
     for letter in text:
         if letter not in ALL_RIGHTS and letter not in VIRTUAL:

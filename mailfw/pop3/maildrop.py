@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 from mailfw.interfaces import IAccount, IContent
+from mailfw.mail.columns import Columns, columns_of
 from mailfw.mail.mailbox import DELETED, INBOX, SEEN, FlagChange, MailboxInfo, Want
-from mailfw.optional import IManyContents, IUniqueIds
+from mailfw.optional import IColumns, IManyContents, IUniqueIds
 from mailfw.pop3.ahead import REACH, ReadAhead
 from mailfw.pop3.responses import MESSAGE_GONE, NO_SUCH_MESSAGE, Refused, unique_id
 
@@ -38,11 +39,10 @@ class Maildrop:
         inbox = next(info for info in await account.store.mailboxes(account.name) if info.path == INBOX)
         snapshot = await account.store.snapshot(account.name, inbox.id, 0)
         maildrop = cls(account, snapshot.info)
-        async for rows in account.store.rows(account.name, inbox.id, snapshot.uids, Want.NOTHING):
-            for row in rows:
-                maildrop._uids.append(row.uid)
-                maildrop._sizes.append(row.size)
-                maildrop._octets += row.size
+        async for found in _columns(account, inbox.id, snapshot.uids):
+            maildrop._uids.extend(found.uids)
+            maildrop._sizes.extend(found.sizes)
+        maildrop._octets = sum(maildrop._sizes)
         if IUniqueIds.providedBy(account.store):
             maildrop._unique_ids = await account.store.unique_ids(account.name)
         return maildrop
@@ -133,3 +133,13 @@ class Maildrop:
         seen = [self._uids[number - 1] for number in sorted(self._retrieved - self.marked)]
         if seen:
             await store.alter(name, inbox, seen, FlagChange.ADD, frozenset({SEEN}))
+
+
+async def _columns(account: IAccount, mailbox: str, uids: Sequence[int]) -> AsyncGenerator[Columns, None]:
+    """Iterate, in batches, over what is known of messages."""
+    if IColumns.providedBy(account.store):
+        async for found in account.store.columns(account.name, mailbox, uids, Want.NOTHING):
+            yield found
+    else:
+        async for rows in account.store.rows(account.name, mailbox, uids, Want.NOTHING):
+            yield columns_of(rows, Want.NOTHING)

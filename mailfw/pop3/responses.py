@@ -13,7 +13,7 @@ class Answer:
     """
     A status line: its English text, the key of its translations, with ``{}`` where values go.
 
-    `code` is a response code of RFC 2449 section 8, RFC 3206 section 4 or RFC 6856 section 5.
+    `code` is a response code of RFC 2449 section 8, RFC 3206 sections 4 and 5, or RFC 6856 section 5.
     """
 
     is_positive: bool
@@ -121,7 +121,7 @@ class Capabilities:
     software: str
 
     def names(self) -> list[str]:
-        """Return the lines; arguments follow a space (RFC 2449 section 6)."""
+        """Return the lines; arguments follow a space (RFC 2449 section 5)."""
         names = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
         names.append("EXPIRE NEVER" if self.expire is None else f"EXPIRE {self.expire}")
         if self.login_delay:

@@ -101,6 +101,11 @@ class Stream:
         """What has arrived and was not consumed.  Look, do not touch; use `consume`."""
         return self._buffer
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something has arrived that was not consumed."""
+        return bool(self._buffer) or (self._deflate is not None and self._deflate.has_more)
+
     def consume(self, length: int) -> bytes:
         """Take `length` octets that are in `buffered`."""
         octets = bytes(memoryview(self._buffer)[:length])  # a slice of the buffer itself would be copied twice
@@ -110,11 +115,9 @@ class Stream:
         return octets
 
     def _resume_reading(self) -> None:
+        if self._deflate is not None and len(self._deflate) >= HIGH_WATER:
+            return
         self._reading_paused = False
-        if self._deflate is not None and self._deflate.has_more:
-            self._inflate(b"")
-            if self._reading_paused:
-                return  # what has arrived fills the buffer
         if self._closed is None and not self._ended:
             self._transport.resumeProducing()
 
@@ -122,11 +125,10 @@ class Stream:
         """Wait until more octets are in `buffered` than now, however many those are; `idle` as in `read_line`."""
         if idle:
             self._heed_others()
+        if self._inflate():
+            return
         if self._reading_paused:
-            before = len(self._buffer)
             self._resume_reading()
-            if len(self._buffer) > before:
-                return  # some of what is compressed had no room until now
         if self._closed is not None:
             raise self._closed
         if self._out:
@@ -206,6 +208,8 @@ class Stream:
             octets = self.consume(min(length, len(self._buffer)))
             length -= len(octets)
             await sink(octets)
+            if self._deflate is not None:  # then little that has arrived can be much to read
+                await self.give_way()
         self.deadline = None
 
     def begin_bulk(self) -> None:
@@ -295,10 +299,8 @@ class Stream:
     @property
     def tls_version(self) -> str | None:
         """The protocol's name, e.g. ``TLSv1.3``, None in the clear."""
-        if not self.is_secure:
-            return None
-        connection = self.tls
-        return str(connection.get_protocol_version_name()) if connection is not None else "TLS"
+        name = self.tls.get_protocol_version_name() if self.tls is not None else "TLS"
+        return str(name) if self.is_secure else None
 
     def start_tls(self, context_factory: Any) -> None:
         """
@@ -322,23 +324,22 @@ class Stream:
         """Begin compression both ways, after what was written has left without."""
         self.flush()
         self._deflate = Deflate()
-        early = bytes(self._buffer)
-        self._buffer.clear()
-        if early:
-            self._inflate(early)
+        self._deflate.take(self.consume(len(self._buffer)))
 
-    def _inflate(self, octets: bytes) -> None:
-        """Take compressed octets, as many as the buffer has room for; the rest stays compressed."""
-        assert self._deflate is not None
+    def end_deflate(self) -> bytes:
+        """End compression both ways, after what was written has left with it; return the last of what was inflated."""
+        self.flush()
+        deflate, self._deflate = self._deflate, None
+        self._buffer += deflate.leave() if deflate is not None else b""
+        return deflate.end if deflate is not None else b""
+
+    def _inflate(self) -> bool:
+        """Inflate what the session waits for, as far as the buffer has room; return whether there is any."""
         try:
-            self._buffer += self._deflate.decompress(octets, max(1024, HIGH_WATER - len(self._buffer)))
+            return self._deflate is not None and self._deflate.inflate(self._buffer, HIGH_WATER)
         except ValueError:
             self.abort()
-            self._go_on(Disconnected())
-            return
-        if self._deflate.has_more and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pauseProducing()
+            return False
 
     async def handshake(self) -> None:
         """Wait, as the client, until TLS is up.  Raises `Disconnected` where it cannot be."""
@@ -354,12 +355,10 @@ class Stream:
 
     def _go_on(self, error: Exception | None = None) -> bool:
         """End the session's wait for the peer; return whether there was one."""
-        waiter = self._waiter
-        if waiter is None:
-            return False
-        self._waiter = None
-        waiter.go_on(error)
-        return True
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.go_on(error)
+        return waiter is not None
 
     def shut_down(self) -> None:
         """Let the session finish its command, and end it when it is between two."""
@@ -395,11 +394,13 @@ class Stream:
         if self._deflate is None:
             self._buffer += octets
         else:
-            self._inflate(octets)
-        if len(self._buffer) >= HIGH_WATER and not self._reading_paused:
+            self._deflate.take(octets)
+            if self._waiter is not None and not (self._inflate() or self._closed):
+                return
+        if max(len(self._buffer), len(self._deflate or ())) >= HIGH_WATER and not self._reading_paused:
             self._reading_paused = True
             self._transport.pauseProducing()
-        self._go_on()
+        self._go_on(self._closed)
 
     def handshake_completed(self) -> None:
         """Note that TLS is up."""
@@ -414,7 +415,12 @@ class Stream:
     def connection_lost(self) -> None:
         """Note that the peer is gone."""
         self.deadline = None
-        self._fail(Disconnected())
+        reason = Disconnected()
+        self._closed = self._closed or reason
+        self._go_on(reason)
+        if self._drained is not None:
+            drained, self._drained = self._drained, None
+            drained.errback(reason)
 
     def is_late(self, now: float, patience: float | None = None) -> bool:
         """Whether the deadline has passed; with `patience`, whether it would have with that in place of `timeout`."""
@@ -441,10 +447,3 @@ class Stream:
         if self._drained is not None:
             drained, self._drained = self._drained, None
             drained.callback(None)
-
-    def _fail(self, reason: Exception) -> None:
-        self._closed = self._closed or reason
-        self._go_on(reason)
-        if self._drained is not None:
-            drained, self._drained = self._drained, None
-            drained.errback(reason)

@@ -8,12 +8,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from mailfw.imap import responses
 from mailfw.imap.allowances import Allowance, Rule, SessionCount, allowed
 from mailfw.imap.capabilities import CAPABILITIES
 from mailfw.imap.factory import imap_factory
 from mailfw.imap.verbs import COMMANDS
 from mailfw.network import Networks
 from mailfw.testing.dialogue import Dialogue
+from mailfw.wire import stream
 from tests.imap.sessions import ANN, SessionCase
 
 #: Commands before login.
@@ -191,22 +193,52 @@ class CompressTests(SessionCase):
 
         self.assertIn(b"* 3 EXISTS", ask(b"s SELECT INBOX"))
         self.assertIn(b"How are you?", ask(b"f FETCH 2 BODY[]"))
-        self.assertIn(b"z NO [COMPRESSIONACTIVE]", ask(b"z COMPRESS DEFLATE"))
+        self.assertIn(b"z BAD [COMPRESSIONACTIVE]", ask(b"z COMPRESS DEFLATE"))
         self.assertNotIn(b"COMPRESS", ask(b"c CAPABILITY"))
         self.assertIn(b"* BYE", ask(b"o LOGOUT"))
 
-    def test_tls_does_not_begin_within(self) -> None:
-        """What was sent in the clear, and waits for room, would be taken for what was sent under TLS."""
+    def test_it_ends_with_the_login(self) -> None:
+        """RFC 8437 section 4.1; and what was sent behind it in the clear is not taken for what was sent under TLS."""
         self.settings = replace(self.settings, tls=object())
+        dialogue = self.log_in()
+        self.assertNotIn(b"STARTTLS", self.ask(dialogue, b"c CAPABILITY"))
+        self.ask(dialogue, b"z COMPRESS DEFLATE")
+        out, back = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+        gone = out.compress(b"u UNAUTHENTICATE\r\n") + out.flush(zlib.Z_SYNC_FLUSH)
+        dialogue.say(gone + b"in LOGIN ann@example.org secret\r\nc CAPABILITY\r\nu UNAUTHENTICATE\r\n")
+        said = dialogue.hear()
+        compressed = said[: said.index(b"in OK")]
+        self.assertEqual(back.decompress(compressed), b"u OK Who is next?\r\n")
+        self.assertIn(b" COMPRESS=DEFLATE ", said)
+        self.assertTrue(said.endswith(b"u OK Who is next?\r\n"))
+        dialogue.say(b"s STARTTLS\r\nx LOGOUT\r\n")
+        self.assertEqual(dialogue.hear(), b"s OK Begin TLS now\r\n")
+        self.assertTrue(dialogue.transport.tls_started)
+
+    def test_a_flush_behind_its_end_is_no_command(self) -> None:
+        """The line may be whole before its flush is here."""
+        for late in range(1, 6):
+            dialogue = self.log_in()
+            self.ask(dialogue, b"z COMPRESS DEFLATE")
+            out, back = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+            gone = out.compress(b"u UNAUTHENTICATE\r\n") + out.flush(zlib.Z_SYNC_FLUSH)
+            dialogue.say(gone[:-late])
+            self.assertEqual(back.decompress(dialogue.hear()), b"u OK Who is next?\r\n")
+            for octet in gone[-late:] + b"in LOGIN ann@example.org secret\r\n":
+                dialogue.say(bytes([octet]))
+            self.assertIn(b"in OK", dialogue.hear())
+            self.assertIn(b"* BAD", self.ask(dialogue, b"\x00\x00\xff\xffx NOOP"), "any other line is whole")
+
+    def test_others_have_their_turn(self) -> None:
+        """What waits to be inflated is there, too."""
         dialogue = self.log_in()
         self.ask(dialogue, b"z COMPRESS DEFLATE")
         out, back = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
-        lines = b"u UNAUTHENTICATE\r\nc CAPABILITY\r\ns STARTTLS\r\n"
-        dialogue.say(out.compress(lines) + out.flush(zlib.Z_SYNC_FLUSH))
-        said = back.decompress(dialogue.hear())
-        self.assertNotIn(b"STARTTLS", said)
-        self.assertIn(b"s BAD", said)
-        self.assertFalse(dialogue.transport.tls_started)
+        self.patch(stream, "TURN", 0.0)
+        dialogue.say(b"".join(out.compress(b"a NOOP\r\n") + out.flush(zlib.Z_SYNC_FLUSH) for _ in range(3)))
+        self.assertEqual(dialogue.hear(), b"")
+        self.clock.pump([0.0] * 4)
+        self.assertEqual(back.decompress(dialogue.hear()), b"a OK Done\r\n" * 3)
 
     def test_not_before_login(self) -> None:
         self.assertIn(b"z BAD", self.ask(self.connect(), b"z COMPRESS DEFLATE"))
@@ -262,6 +294,12 @@ class ProgressTests(SessionCase):
             self.clock.advance(1.0)
         self.assertEqual(dialogue.hear(), b"")
 
+    def test_what_is_told(self) -> None:
+        """RFC 9585 section 4: no tag with ``]``, and never that all is done."""
+        self.assertEqual(responses.in_progress(b"a1", (3, 4)), b'INPROGRESS ("a1" 3 4)')
+        self.assertEqual(responses.in_progress(b"a1", (4, 4)), b'INPROGRESS ("a1" NIL NIL)')
+        self.assertEqual(responses.in_progress(b"a]", None), b"INPROGRESS (NIL NIL NIL)")
+
 
 class JMAPTests(SessionCase):
     def test_only_where_there_is_any(self) -> None:
@@ -273,3 +311,5 @@ class JMAPTests(SessionCase):
         self.assertIn(b"JMAPACCESS", self.ask(dialogue, b"c CAPABILITY"))
         told = b'* JMAPACCESS "https://mail.example.org/.well-known/jmap"\r\nj OK That is all\r\n'
         self.assertEqual(self.ask(dialogue, b"j GETJMAPACCESS"), told)
+        self.settings = replace(self.settings, allowance=Allowance(without=frozenset({b"OBJECTID"})))
+        self.assertNotIn(b"JMAPACCESS", self.ask(self.log_in(), b"c CAPABILITY"), "RFC 9698 section 3")

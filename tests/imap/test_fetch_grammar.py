@@ -13,7 +13,7 @@ FAST = (Item.FLAGS, Item.DATE, Item.SIZE)
 
 
 def read(text: bytes, *more: bytes | Literal) -> FetchRequest:
-    return fetch(Cursor([b" 1 " + text, *more]))
+    return fetch(Cursor([b" 1 " + text, *more]))[1]
 
 
 class Reading(SynchronousTestCase):

@@ -9,7 +9,7 @@ from unittest import mock
 
 from mailfw.imap import factory
 from mailfw.imap.server import Session
-from mailfw.mail.failure import NoSuchMailbox
+from mailfw.mail.failure import NoSpace, NoSuchMailbox
 from mailfw.mail.mailbox import DELETED, SEEN, CreateMailbox, Role, Subscribe
 from mailfw.testing.dialogue import Dialogue, run_now
 from tests.imap.sessions import ANN, SessionCase
@@ -142,6 +142,19 @@ class WithStatus(TreeCase):
             raise NoSuchMailbox
 
         self.store.snapshot = gone
+        self.says(
+            here, b'LIST "" inbox RETURN (STATUS (DELETED-STORAGE))', b'* LIST (\\Noselect \\HasNoChildren) "/" INBOX'
+        )
+
+    def test_one_that_cannot_be_counted_now_is_there_all_the_same(self) -> None:
+        here = self.log_in()
+        self.put(1, DELETED)
+        self.put(1)
+
+        async def full(*args: Any) -> Any:
+            raise NoSpace
+
+        self.store.snapshot = full
         self.says(here, b'LIST "" inbox RETURN (STATUS (DELETED-STORAGE))', b'* LIST (\\HasNoChildren) "/" INBOX')
 
 

@@ -1,4 +1,4 @@
-"""GETMETADATA and SETMETADATA (RFC 5464), /private/specialuse (RFC 6154 section 5.4), and LIST with them (RFC 9590)."""
+"""GETMETADATA and SETMETADATA (RFC 5464), /private/specialuse (RFC 6154 section 4), and LIST with them (RFC 9590)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ class Entries(TreeCase):
         self.says(self.here, b"GETMETADATA INBOX /private/more", b"* METADATA INBOX (/private/more NIL)")
 
     def test_what_cannot_be(self) -> None:
-        self.says(self.here, b'SETMETADATA INBOX (/private "x")', end=b"a NO [CANNOT] ")
+        for entry in (b"/private", b"/shared/vendor", b"/private/vendor/x"):
+            self.says(self.here, b'SETMETADATA INBOX (%b "x")' % entry, end=b"a BAD ")
+            self.says(self.here, b"GETMETADATA (DEPTH infinity) INBOX " + entry)
+        self.says(self.here, b'SETMETADATA INBOX (/private/%b "x")' % (b"x" * 300), end=b"a NO [METADATA MAXSIZE ")
         self.says(self.here, b"GETMETADATA nowhere /private/a", end=b"a NO [NONEXISTENT] ")
         self.says(self.here, b'SETMETADATA nowhere (/private/a "x")', end=b"a NO [NONEXISTENT] ")
         self.says(self.here, b"GETMETADATA INBOX /comment", end=b"a BAD ")
@@ -78,6 +81,13 @@ class Entries(TreeCase):
         self.says(self.here, b'SETMETADATA Junk (/private/a "x")')
         self.says(self.here, b"RENAME Junk Spam")
         self.says(self.here, b"GETMETADATA Spam /private/a", b'* METADATA Spam (/private/a "x")')
+
+    def test_the_inbox_gives_them_when_it_is_renamed_and_keeps_them(self) -> None:
+        self.says(self.here, b'SETMETADATA INBOX (/private/a "x" /shared/comment "y")')
+        self.says(self.here, b"RENAME INBOX Old")
+        for name in (b"Old", b"INBOX"):
+            told = b'* METADATA %b (/private/a "x" /shared/comment "y")' % name
+            self.says(self.here, b"GETMETADATA %b (/private/a /shared/comment)" % name, told)
 
 
 class Server(TreeCase):
@@ -109,8 +119,8 @@ class SpecialUse(TreeCase):
         self.says(self.here, line, end=b"a NO [USEATTR] ")
         self.says(self.here, b"GETMETADATA Posted /private/a", b"* METADATA Posted (/private/a NIL)")
         self.says(self.here, b"SETMETADATA Sent (/private/specialuse NIL)")
-        wrong = b'SETMETADATA Posted (/private/specialuse "\\\\Sent" /private "x")'
-        self.says(self.here, wrong, end=b"a NO [CANNOT] ")
+        wrong = b'SETMETADATA Posted (/private/specialuse "\\\\Sent" /private/%b "x")' % (b"x" * 300)
+        self.says(self.here, wrong, end=b"a NO [METADATA MAXSIZE ")
         self.assertIs(self.info(("Posted",)).role, None)
         self.says(self.here, line)
         self.says(self.here, b'LIST (SPECIAL-USE) "" P*', b'* LIST (\\HasNoChildren \\Sent) "/" Posted')
@@ -153,3 +163,11 @@ class Shared(SharedCase):
         self.says(bob, f'a LIST "" {name} RETURN (METADATA (/shared/comment /private/comment))', said)
         said = '* METADATA INBOX (/shared/comment "all" /private/comment "ann")\r\n'
         self.says(ann, "a GETMETADATA INBOX (/shared/comment /private/comment)", said)
+
+    def test_who_may_do_anything_with_a_mailbox_sees_them(self) -> None:
+        self.share("li")
+        name = "Shared/ann@example.org/INBOX"
+        bob = self.enter(BOB)
+        said = f"* METADATA {name} (/shared/comment NIL)\r\n"
+        self.says(bob, f"a GETMETADATA {name} /shared/comment", said)
+        self.says(bob, f'a LIST "" {name} RETURN (METADATA (/shared/comment))', said)

@@ -61,7 +61,13 @@ class Quotas(QuotaCase):
         here = self.log_in()
         self.says(here, b"GETQUOTAROOT INBOX", b"* QUOTAROOT INBOX")
         self.says(here, b'GETQUOTA ""', end=b"a NO [NONEXISTENT] ")
-        self.says(here, b"GETQUOTAROOT nowhere", end=b"a NO [NONEXISTENT] ")
+
+    def test_a_mailbox_that_is_not_there_yet(self) -> None:
+        here = self.log_in()
+        self.says(here, b"GETQUOTAROOT nowhere", b"* QUOTAROOT nowhere")
+        self.quotas.limited[ANN] = QuotaLimits(0, 10)
+        self.says(here, b"GETQUOTAROOT nowhere/x/", b'* QUOTAROOT nowhere/x ""', b'* QUOTA "" (MESSAGE 0 10)')
+        self.says(here, b"GETQUOTAROOT //", end=b"a NO [CANNOT] ")
 
     def test_others_quotas_are_not_told(self) -> None:
         here = self.log_in()
@@ -109,6 +115,7 @@ class Setting(QuotaCase):
     def test_what_cannot_be(self) -> None:
         self.says(self.here, b"SETQUOTA nobody@example.org (STORAGE 1)", end=b"a NO [")
         self.says(self.here, b'SETQUOTA "" (MAILBOX 1)', end=b"a NO [CANNOT] ")
+        self.says(self.here, b'SETQUOTA "" (STORAGE 10 MESSAGE 0)', end=b"a NO [CANNOT] ")
         self.says(self.here, b'SETQUOTA "" (STORAGE 9223372036854775807)', end=b"a NO [CANNOT] ")
         self.assertEqual(self.quotas.limited, {})
 

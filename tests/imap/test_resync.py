@@ -242,9 +242,9 @@ class Conditions(Case):
         self.flag(2, b"theirs")
         answer = self.ask_lines(here, rb"a STORE 1:3 (UNCHANGEDSINCE %d) +FLAGS.SILENT (mine)" % since)
         fetched = [line for line in answer if b" FETCH (" in line]
-        self.assertRegex(fetched[0], rb"\* 1 FETCH \(MODSEQ \(\d+\)\)")
-        self.assertRegex(fetched[1], rb"\* 3 FETCH \(MODSEQ \(\d+\)\)")
-        self.assertRegex(fetched[2], rb"\* 2 FETCH \(FLAGS \(\\Recent theirs\) MODSEQ \(\d+\)\)")
+        self.assertRegex(fetched[0], rb"\* 1 FETCH \(UID 1 MODSEQ \(\d+\)\)")
+        self.assertRegex(fetched[1], rb"\* 3 FETCH \(UID 3 MODSEQ \(\d+\)\)")
+        self.assertRegex(fetched[2], rb"\* 2 FETCH \(UID 2 FLAGS \(\\Recent theirs\) MODSEQ \(\d+\)\)")
         self.assertTrue(answer[-1].startswith(b"a OK [MODIFIED 2]"), answer)
         self.assertEqual(self.flags()[2], {"theirs"})
 
@@ -254,14 +254,22 @@ class Conditions(Case):
         self.assertIn(b"a OK [MODIFIED 2:4]", self.ask(here, rb"a UID STORE 1:9 (UNCHANGEDSINCE 1) +FLAGS (\Seen)"))
 
     def test_what_was_expunged_meanwhile(self) -> None:
-        """Neither is stored: RFC 7162 section 3.1.3."""
+        """Neither is stored, and MODIFIED names what has changed: RFC 7162 section 3.1.3, example 11."""
         here = self.open()
         self.ask(here, b"a FETCH 1 MODSEQ")
         self.delete(2)
         answer = self.ask_lines(here, rb"a STORE 1:2 (UNCHANGEDSINCE 0) +FLAGS.SILENT (\Seen)")
-        self.assertTrue(answer[-1].startswith(b"a NO [MODIFIED 1:2]"), answer)
+        self.assertTrue(answer[-1].startswith(b"a NO [MODIFIED 1]"), answer)
         self.assertFalse([line for line in answer if b"EXPUNGE" in line])
         self.assertIn(b"* 2 EXPUNGE\r\n", self.ask(here, b"a NOOP"))
+
+    def test_each_that_passes_is_told(self) -> None:
+        """Also where nothing had to be changed: RFC 7162 section 3.1.3."""
+        here = self.open()
+        self.ask(here, rb"a STORE 1 +FLAGS (\Seen)")
+        lines = self.ask_lines(here, rb"a STORE 1:2 (UNCHANGEDSINCE 99999) +FLAGS.SILENT (\Seen)")
+        self.assertEqual([line for line in lines if b"FLAGS" in line], [])
+        self.assertEqual(len([line for line in lines if b"MODSEQ (" in line]), 2, lines)
 
     def test_every_changed_message_has_the_modseq_that_is_told(self) -> None:
         here = self.open()
@@ -300,6 +308,45 @@ class Telling(Case):
         for command in (b"FETCH 3 FLAGS", rb"STORE 3 +FLAGS (\Seen)", b"SEARCH ALL"):
             self.assertNotIn(b"VANISHED", self.ask(here, b"a " + command))
         self.assertIn(b"* VANISHED 2\r\n", self.ask(here, b"a UID FETCH 3 FLAGS"))
+
+    def test_a_page_of_all_and_what_of_it_has_changed(self) -> None:
+        """RFC 9394 section 3.4."""
+        here = self.come()
+        since = code(self.ask(here, b"a SELECT INBOX"), b"HIGHESTMODSEQ")
+        self.flag(1)
+        self.flag(3)
+        self.ask(here, b"a NOOP")
+        for modifiers in (b"PARTIAL -1:-2 CHANGEDSINCE %d", b"CHANGEDSINCE %d PARTIAL -1:-2"):
+            told = self.ask(here, b"a UID FETCH 1:* (FLAGS) (" + modifiers % since + b")")
+            self.assertEqual(re.findall(rb"FETCH \(UID (\d) FLAGS", told), [b"3"])
+
+    def test_a_search_by_number_keeps_the_numbers(self) -> None:
+        """RFC 7162 section 3.2.10.2."""
+        here = self.come()
+        self.ask(here, b"a SELECT INBOX")
+        self.delete(2)
+        for command in (b"UID SEARCH 1:*", b"UID SEARCH NOT 3", b"UID SORT (ARRIVAL) UTF-8 OR SEEN 1"):
+            self.assertNotIn(b"VANISHED", self.ask(here, b"a " + command))
+        self.assertIn(b"* VANISHED 2\r\n", self.ask(here, b"a UID SEARCH UID 1:*"))
+
+    def test_while_vanished_waits_the_client_is_told_to_come_back_for_it(self) -> None:
+        """RFC 7162 section 3.2: its own changes have later modification sequences."""
+        here = self.come()
+        before = code(self.ask(here, b"a SELECT INBOX"), b"HIGHESTMODSEQ")
+        self.delete(2)
+        told = self.ask(here, rb"a STORE 3 +FLAGS (\Seen)")
+        self.assertEqual(code(told, b"HIGHESTMODSEQ"), before)
+        self.assertNotIn(b"HIGHESTMODSEQ", self.ask(here, b"a NOOP"))
+
+    def test_uids_come_with_modseqs(self) -> None:
+        """RFC 7162 section 3.2.4: QRESYNC need not be enabled, and of FETCH the UID comes with \\Seen alone."""
+        here = self.open()
+        self.ask(here, b"a ENABLE CONDSTORE")
+        self.assertRegex(self.ask(here, b"a STORE 1 +FLAGS (x)"), rb"\* 1 FETCH \(UID 1 FLAGS \(\\Recent x\) MODSEQ")
+        self.flag(2)
+        self.assertRegex(self.ask(here, b"a NOOP"), rb"\* 2 FETCH \(UID 2 FLAGS")
+        self.assertIn(b"\r\n UID 3 FLAGS (\\Seen", self.ask(here, b"a FETCH 3 BODY[]"))
+        self.assertNotIn(b"UID", self.ask(here, b"a FETCH 3 (BODY[TEXT] MODSEQ)"))
 
     def test_what_is_gone_but_was_not_told_has_not_vanished_earlier(self) -> None:
         here = self.come()
@@ -449,3 +496,12 @@ class Rev2(Case):
         here = self.open()
         self.ask(here, b"a ENABLE IMAP4rev2")
         self.assertIn(b"* 1 FETCH (FLAGS ())", self.ask(here, b"a FETCH 1 FLAGS"))
+
+    def test_news_have_the_uid(self) -> None:
+        """RFC 9051 section 7.5.2."""
+        self.put(2)
+        here = self.come(b"IMAP4rev2")
+        self.ask(here, b"a SELECT INBOX")
+        self.flag(1)
+        self.assertEqual(self.ask(here, b"a NOOP"), b"* 1 FETCH (UID 1 FLAGS (\\Flagged))\r\na OK Done\r\n")
+        self.assertIn(b"\r\n UID 2 FLAGS (\\Seen))\r\n", self.ask(here, b"a FETCH 2 BODY[]"))

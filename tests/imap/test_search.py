@@ -95,7 +95,11 @@ class Facts(SearchCase):
         self.check(
             ((b"1", [1]), (b"2:*", [2, 3]), (b"*", [3]), (b"1,3 SEEN", [1, 3]), (b"NOT 2", [1, 3]), (b"1:2 2:3", [2]))
         )
-        self.assertTrue(self.ask(self.open(), b"s SEARCH 4").startswith(b"s BAD "))
+
+    def test_numbers_beyond_the_end_find_nothing(self) -> None:
+        """RFC 7377 section 2: "with any SEARCH or UID SEARCH command" that is no error."""
+        self.check(((b"4", []), (b"3:9", [3]), (b"7:*", [3]), (b"4:5", []), (b"NOT 4", [1, 2, 3]), (b"OR 4:7 2", [2])))
+        self.assertTrue(self.ask(self.open(), b"s FETCH 4 UID").startswith(b"s BAD "))
 
     def test_uids(self) -> None:
         run_now(self, self.store.expunge(ANN, self.info().id, [2]))

@@ -70,8 +70,8 @@ class OtherSessions(SessionCase):
         here = self.open()
         run_now(self, self.store.alter(ANN, self.info().id, [1], FlagChange.ADD, frozenset({"\\Seen"})))
         heard = self.ask(here, b"a STORE 1:2 (UNCHANGEDSINCE %d) +FLAGS.SILENT (\\Flagged)" % self.info().modseq)
-        self.assertRegex(heard, rb"\* 1 FETCH \(FLAGS \(\\Flagged \\Seen \\Recent\) MODSEQ \(\d+\)\)")
-        self.assertRegex(heard, rb"\* 2 FETCH \(MODSEQ \(\d+\)\)")
+        self.assertRegex(heard, rb"\* 1 FETCH \(UID 1 FLAGS \(\\Flagged \\Seen \\Recent\) MODSEQ \(\d+\)\)")
+        self.assertRegex(heard, rb"\* 2 FETCH \(UID 2 MODSEQ \(\d+\)\)")
 
     def test_keywords_that_differ_in_case_are_one(self) -> None:
         here = self.open()

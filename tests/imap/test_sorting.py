@@ -86,6 +86,7 @@ class Sorting(ReturnCase):
             b"SORT (ARRIVAL) UTF-8",
             b"THREAD SOMEHOW UTF-8 ALL",
             b"THREAD REFS",
+            b"SORT (RELEVANCY) UTF-8 SUBJECT apple",
         ):
             self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
         for line in (b"SORT (ARRIVAL) nonsense ALL", b"THREAD REFS nonsense ALL"):
@@ -120,6 +121,12 @@ class Threads(ReturnCase):
             self.assertEqual(self.asked(dialogue, b"THREAD " + algorithm + b" UTF-8 ALL"), [b"* THREAD " + threads])
         self.assertEqual(self.asked(dialogue, b"UID THREAD REFS UTF-8 UID 2:4"), [b"* THREAD (3)(2 4)"])
         self.assertEqual(self.asked(dialogue, b"THREAD REFERENCES UTF-8 SUBJECT nothing"), [b"* THREAD"])
+
+    def test_of_messages_with_one_id_the_first_has_it(self) -> None:
+        """RFC 5256 section 3, REFERENCES, step 1 (A)."""
+        self.deliver(mail("Plan", more="Message-ID: <1@x>\r\nX: again\r\n"), received=20 * DAY)
+        self.deliver(mail("Late", more="Message-ID: <9@x>\r\nReferences: <1@x>\r\n"), received=30 * DAY)
+        self.assertEqual(self.asked(self.open(), b"THREAD REFS UTF-8 OR SUBJECT late UID 1,8"), [b"* THREAD (8)(1 9)"])
 
 
 class Contexts(ReturnCase):
@@ -161,6 +168,20 @@ class Contexts(ReturnCase):
         self.assertEqual(told[0], b'ESEARCH (TAG "a") REMOVEFROM (0 2,4)')
         self.mark(5, change=FlagChange.REMOVE)
         self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") REMOVEFROM (0 3)'])
+
+    def test_a_tag_names_one_result(self) -> None:
+        """RFC 5267 section 4.3."""
+        self.put(1)
+        dialogue = self.open()
+        self.asked(dialogue, b"UID SEARCH RETURN (UPDATE) FLAGGED")
+        for line in (
+            b"SEARCH RETURN (UPDATE) SEEN",
+            b"SORT RETURN (UPDATE) (DATE) UTF-8 ALL",
+            b"ESEARCH RETURN (UPDATE) ALL",
+        ):
+            self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+        self.mark(1)
+        self.assertEqual(self.told(dialogue), [b'ESEARCH (TAG "a") UID ADDTO (0 1)'])
 
     def test_an_order_is_kept(self) -> None:
         for subject in ("b", "d", "f"):
@@ -308,7 +329,8 @@ class SeveralMailboxes(ReturnCase):
         for line in (
             b"ESEARCH ALL",
             b"ESEARCH IN (selected) ALL",
-            b"ESEARCH IN (inboxes) 1:2",
+            b"ESEARCH IN (selected-delayed) ALL",
+            b"ESEARCH IN (inboxes) UID $",
             b"ESEARCH IN (inboxes) $",
             b"ESEARCH IN (inboxes) RETURN (SAVE) ALL",
             b"ESEARCH IN (inboxes) RETURN (UPDATE) ALL",
@@ -317,6 +339,41 @@ class SeveralMailboxes(ReturnCase):
             b"ESEARCH IN (inboxes (DEPTH 1)) ALL",
         ):
             self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a BAD "), line)
+        here = self.open()
+        for line in (b"ESEARCH IN (selected inboxes) RETURN (SAVE) ALL", b"ESEARCH IN (selected personal) $"):
+            self.assertTrue(self.ask(here, b"a " + line).startswith(b"a BAD "), line)
+        self.ask(here, b"e ENABLE UIDONLY")
+        self.assertTrue(self.ask(here, b"a ESEARCH IN (mailboxes Play) 1").startswith(b"a BAD [UIDREQUIRED] "))
+
+    def test_numbers_are_those_of_each_mailbox(self) -> None:
+        """RFC 7377 section 2."""
+        answers = self.asked(self.log_in(), b"ESEARCH IN (inboxes mailboxes Work) RETURN (COUNT) 2:100")
+        self.assertEqual(len(answers), 1, answers)
+        self.assertIn(b"MAILBOX INBOX", answers[0])
+
+    def test_what_is_found_in_the_selected_mailbox_can_be_kept(self) -> None:
+        """RFC 7377 section 2.2."""
+        dialogue = self.open()
+        self.assertEqual(self.asked(dialogue, b"ESEARCH IN (selected) RETURN (SAVE) 2"), [])
+        self.assertEqual(self.one(dialogue, b"SEARCH RETURN () $"), b"ALL 2")
+        self.assertEqual(len(self.asked(dialogue, b"ESEARCH RETURN (SAVE COUNT CONTEXT) $ SUBJECT nothing")), 0)
+        self.assertEqual(self.one(dialogue, b"SEARCH RETURN () $"), b"")
+        self.asked(dialogue, b"ESEARCH IN (personal) RETURN (UPDATE COUNT) FLAGGED")
+        self.assertTrue(
+            self.ask(dialogue, b"n STORE 1 +FLAGS.SILENT (\\Flagged)").startswith(b'* ESEARCH (TAG "a") UID ADDTO')
+        )
+        self.asked(dialogue, b'CANCELUPDATE "a"')
+        told = self.asked(dialogue, b"ESEARCH IN (mailboxes Work) RETURN (UPDATE) ALL")
+        self.assertEqual(
+            [line for line in told if b"NOUPDATE" in line], [b'* NO [NOUPDATE "a"] That result is not kept up to date']
+        )
+
+    def test_nothing_is_kept_of_a_search_that_fails(self) -> None:
+        self.settings = replace(self.settings, allowance=Allowance(messages=len(self.flags())))
+        dialogue = self.open()
+        said = self.ask(dialogue, b"a ESEARCH IN (selected mailboxes Work) RETURN (UPDATE) ALL")
+        self.assertIn(b"a NO [MESSAGELIMIT ", said)
+        self.assertTrue(self.ask(dialogue, b'n CANCELUPDATE "a"').startswith(b"n BAD"))
 
 
 class Batches(ReturnCase):
@@ -483,6 +540,16 @@ class MessageLimit(ReturnCase):
         for keys in (b"UIDAFTER 0", b"UIDBEFORE 1:2", b"UIDAFTER *", b"UIDBEFORE"):
             self.assertTrue(self.last(b"UID SEARCH " + keys).startswith(b"a BAD "), keys)
 
+    def test_with_another_code(self) -> None:
+        """RFC 9738 section 3.1: EXPUNGEISSUED is in the tagged OK, MESSAGELIMIT before it."""
+        store, id_ = self.store, self.info().id
+        run_now(self, store.alter(ANN, id_, [5], FlagChange.ADD, frozenset({"\\Deleted"})))
+        run_now(self, store.expunge(ANN, id_, [5]))
+        lines = self.ask_lines(self.dialogue, b"a FETCH 1:* (UID RFC822.SIZE)")
+        self.assertEqual([line[:15] for line in lines[:2]], [b"* 4 FETCH (UID ", b"* 6 FETCH (UID "])
+        self.assertTrue(any(line.startswith(b"* NO [MESSAGELIMIT 3 4] ") for line in lines), lines)
+        self.assertTrue(lines[-1].startswith(b"a OK [EXPUNGEISSUED] "), lines)
+
     def test_what_is_saved_is_what_was_searched(self) -> None:
         self.ask(self.dialogue, b"a SEARCH RETURN (SAVE) ALL")
         self.assertEqual(self.one(self.dialogue, b"UID SEARCH RETURN () $"), b"UID ALL 4:6")
@@ -544,7 +611,7 @@ class Bounds(ReturnCase):
         self.asked(dialogue, b"SEARCH RETURN (COUNT) $")
         for line in (b"SEARCH RETURN (SAVE) $", b"SORT RETURN (SAVE) (DATE) UTF-8 $"):
             self.asked(dialogue, b"SEARCH RETURN (SAVE) ALL")
-            self.assertTrue(self.ask(dialogue, b"a SEARCH RETURN (SAVE) 9").startswith(b"a BAD"))
+            self.assertTrue(self.ask(dialogue, b"a SEARCH RETURN (SAVE) 0").startswith(b"a BAD"))
             self.assertEqual(self.one(dialogue, b"UID SEARCH RETURN (COUNT) $"), b"UID COUNT 2")
             kept, Finder.find = Finder.find, find  # type: ignore[method-assign,assignment] # a store that refuses
             try:

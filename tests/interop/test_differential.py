@@ -284,7 +284,7 @@ class Differential(SynchronousTestCase):
         def is_alike(uid: int) -> bool:
             sound = self.sound[uid]
             own = tuple(differences.values(sound.header, b"Message-ID"))
-            # RFC 5256 section 3: of messages with the same id one has it, and it does not say which.
+            # RFC 5256 section 3, step 1 (A): of messages with the same id the first has it; Dovecot may take another.
             is_only = not own or ids[own] == 1
             return sound.has_ids() and is_only and all(self.is_sorted_alike(key, uid) for key in ("SUBJECT", "DATE"))
 

@@ -5,8 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from mailfw.interfaces import IContent
-from mailfw.mail.mailbox import DELETED, FlagChange
-from mailfw.optional import IManyContents
+from mailfw.mail.columns import Columns, columns_of
+from mailfw.mail.mailbox import DELETED, FlagChange, Want
+from mailfw.optional import IColumns, IManyContents
 from mailfw.testing.contents import MemoryContent
 from mailfw.testing.dialogue import Dialogue
 from tests.pop3.house import ANN, House
@@ -151,3 +152,20 @@ class BeneathTests(SynchronousTestCase):
         again.say(b"UIDL\r\n")
         after = again.hear().split(b"\r\n")[1:3]
         self.assertEqual([line.split()[1] for line in before], [line.split()[1] for line in after])
+
+
+class ColumnTests(SynchronousTestCase):
+    def test_sizes_come_in_columns_where_a_store_has_them(self) -> None:
+        house = House(self)
+        house.put(b"1", b"22", b"333")
+
+        async def columns(account: str, mailbox: str, uids: Sequence[int], want: Want) -> AsyncIterator[Columns]:
+            for half in (uids[:2], uids[2:]):
+                async for rows in house.memory.rows(account, mailbox, half, want):
+                    yield columns_of(rows, want)
+
+        house.store.replaced, house.store.failing = {"columns": columns}, "rows"
+        directlyProvides(house.store, IColumns)
+        dialogue = house.log_in()
+        dialogue.say(b"LIST\r\n")
+        self.assertEqual(dialogue.hear(), b"+OK 3 messages (6 octets)\r\n1 1\r\n2 2\r\n3 3\r\n.\r\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar_append, responses
+from mailfw.imap import grammar_append, responses, telling
 from mailfw.imap.commands.arriving import Refused, arriving
 from mailfw.imap.commands.copy import TRY_CREATE, find_target
 from mailfw.imap.lexer import Cursor
@@ -35,6 +35,6 @@ async def append(session: Session, cursor: Cursor) -> Completion:
             appended = await session.store.append(session.account, target.id, new)
         except NoSuchMailbox:
             return TRY_CREATE
-    session.notice(target.id, appended[-1].modseq)
-    uids = responses.uid_set([each.uid for each in appended])
-    return responses.ok("Kept", b"APPENDUID %d %b" % (target.uid_validity, uids))
+    uids = [each.uid for each in appended]
+    telling.made(session, target.id, uids, appended[-1].modseq)
+    return responses.ok("Kept", b"APPENDUID %d %b" % (target.uid_validity, responses.uid_set(uids)))

@@ -11,7 +11,7 @@ from mailfw.imap.responses import Completion
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: Messages that a batch has at least (section 3.1.1): smaller ones make more answers than they save.
+#: Messages that a batch has at least (section 3.1.3.2): smaller ones make more answers than they save.
 _FEWEST = 500
 
 

@@ -25,12 +25,12 @@ async def compress(session: Session, cursor: Cursor) -> Completion:
     if mechanism != b"DEFLATE":
         return responses.bad("DEFLATE is all there is")
     if session.stream.is_compressed:
-        return responses.no("That is so already", b"COMPRESSIONACTIVE")
+        return responses.bad("That is so already", b"COMPRESSIONACTIVE")
     return BEGIN_DEFLATE
 
 
 async def unauthenticate(session: Session, cursor: Cursor) -> Completion:
-    """RFC 8437: as if nobody had logged in; TLS and compression stay."""
+    """RFC 8437: as if nobody had logged in; compression ends behind the answer (section 4.1), TLS stays."""
     cursor.expect_end()
     return BEGIN_ANEW
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 async def opened(
     session: Session, rows: Sequence[Row], mailbox: str = ""
-) -> AsyncGenerator[tuple[Row, IContent], None]:
+) -> AsyncGenerator[Sequence[tuple[Row, IContent]], None]:
     """
     Iterate over messages, of the selected mailbox if none is named, and their octets; what is gone is left out.
 
-    Each content is closed for the caller, who must close the iterator (`contextlib.aclosing`).
+    They come in batches of bounded size.  Each content is closed for the caller, who must close the iterator
+    (`contextlib.aclosing`).
     """
     rows_by_uid = {row.uid: row for row in rows}
     async for batch in _batches(session, mailbox or session.selected.mailbox_id, list(rows_by_uid)):
         try:
-            for uid, content in batch:
-                yield rows_by_uid[uid], content
+            yield [(rows_by_uid[uid], content) for uid, content in batch]
         finally:
             for _, content in batch:
                 await content.close()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
 from mailfw.imap import responses, results
+from mailfw.imap.commands import fetch
 from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.commands.order import in_order
+from mailfw.imap.farewell import Farewell
+from mailfw.imap.grammar_fetch import Item, Section
 from mailfw.imap.grammar_results import SortBy
 from mailfw.imap.keys import And, Fuzzy, IsAmong, Key, Not, Or
 from mailfw.imap.lexer import Cursor, SequenceSet
@@ -44,16 +48,20 @@ class Context:
     uids: array[int]
     criteria: Sequence[SortBy] = ()
     modseq: int = 0
+    #: What is sent of new messages in it (RFC 5465 section 7), and the last that was not new.
+    fetch: Sequence[Item | Section] = ()
+    last_uid: int = 0
     #: What is to be told once the client knows of new messages.
     _added: list[tuple[int, int]] = field(default_factory=list)
 
 
-def keep(session: Session, context: Context) -> None:
-    """Keep a result up to date from now on, or say that it will not be."""
-    if len(session.contexts) >= MOST and context.tag not in session.contexts:
+def keep(session: Session, context: Context, items: Sequence[Item | Section] = ()) -> None:
+    """Keep a result up to date from now on, and send `items` of new messages; or say that it will not be."""
+    if len(session.contexts) >= MOST:
         refuse(session)
         return
     context.modseq = context.view.modseq
+    context.fetch, context.last_uid = items, context.view.uids[-1] if context.view.uids else 0
     context.key = And(tuple(_lasting(each, context.view) for each in context.key.keys))
     session.contexts[context.tag] = context
 
@@ -105,14 +113,21 @@ async def tell_removed(session: Session) -> None:
         if context.view.uid_only and not context.by_uid:
             _give_up(session, context)  # its updates would name messages by number (RFC 9586 section 3)
         elif context.modseq != context.view.modseq:
-            try:
+            with _giving_up(session, context):
                 await _update(session, context)
-            except (Disconnected, TimedOut, ShuttingDown):
-                raise
-            except Exception as why:
-                _give_up(session, context)
-                if not isinstance(why, TookTooLong | StoreRefusal):
-                    log.failure("IMAP {account!r}: a result cannot be kept up to date", account=session.account)
+
+
+@contextmanager
+def _giving_up(session: Session, context: Context) -> Iterator[None]:
+    """Keep a result no longer about which the client cannot be told."""
+    try:
+        yield
+    except (Disconnected, TimedOut, ShuttingDown, Farewell):
+        raise
+    except Exception as why:
+        _give_up(session, context)
+        if not isinstance(why, TookTooLong | StoreRefusal):
+            log.failure("IMAP {account!r}: a result cannot be kept up to date", account=session.account)
 
 
 def _give_up(session: Session, context: Context) -> None:
@@ -120,11 +135,17 @@ def _give_up(session: Session, context: Context) -> None:
     session.say(b"NO", "No more updates of that result", b"NOUPDATE " + responses.string(context.tag))
 
 
-def tell_added(session: Session) -> None:
-    """Tell what is in results now: after the client has heard of new messages."""
-    for context in session.contexts.values():
+async def tell_added(session: Session) -> None:
+    """Tell what is in results now: after the client has heard of new messages, and what it wants of them."""
+    for context in list(session.contexts.values()):
         added, context._added = context._added, []
-        _tell(session, context, b"ADDTO", added)
+        new = sorted(uid for _, uid in added if uid > context.last_uid)
+        if new and context.fetch:
+            context.last_uid = new[-1]
+            with _giving_up(session, context):
+                await fetch.send_news(session, context.fetch, new)
+        if context.tag in session.contexts:
+            _tell(session, context, b"ADDTO", added)
 
 
 async def _update(session: Session, context: Context) -> None:

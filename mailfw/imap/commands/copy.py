@@ -59,7 +59,7 @@ async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> C
         copied = await session.store.copy(session.account, view.mailbox_id, uids, target.id, move)
     except NoSuchMailbox:
         return TRY_CREATE
-    session.notice(target.id, copied.modseq)
+    telling.made(session, target.id, [new for _, new in copied.uids], copied.modseq)
     if move:
         session.notice(view.mailbox_id, copied.modseq)
     return copied

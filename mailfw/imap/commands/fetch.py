@@ -12,7 +12,7 @@ from mailfw.imap import grammar_fetch, limiting, responses, resync, telling
 from mailfw.imap.commands.contents import opened
 from mailfw.imap.commands.sections import SectionReader, is_decodable, is_listed, listed_octets, without_nul
 from mailfw.imap.grammar_fetch import FetchRequest, Item, Section
-from mailfw.imap.lexer import BadSyntax, Cursor
+from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
 from mailfw.interfaces import IContent
@@ -36,6 +36,7 @@ _LAST_UID = 2**32 - 1
 
 #: What ends the line of a message.
 _END = b")\r\n"
+_FETCHED = responses.ok("Fetched")
 
 _WANTS = {
     Item.ENVELOPE: Want.ENVELOPE,
@@ -49,27 +50,26 @@ _WANTS = {
 
 async def fetch(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     """RFC 3501 sections 6.4.5 and 6.4.8."""
-    request = grammar_fetch.fetch(cursor)
-    uids: Sequence[int] = session.selected.resolve(request.wanted, by_uid)
-    if request.changed_since is not None or request.vanished:
-        uids = await _of_changed(session, request, uids, by_uid)
-    if request.page is not None:  # RFC 9394 section 3.2
+    wanted, request = grammar_fetch.fetch(cursor)
+    uids: Sequence[int] = session.selected.resolve(wanted, by_uid)
+    if request.page is not None:  # RFC 9394 section 3.3
         refused = limiting.refusal(session, request.page.last - request.page.first + 1)
         if refused is not None:
             return refused
         uids = request.page.of(uids)
+    if request.changed_since is not None or request.vanished:
+        uids = await _of_changed(session, wanted, request, uids, by_uid)
     uids = limiting.within(session, uids)
-    facts = _facts(session, request, by_uid)
+    facts, sections = _told(request, by_uid and not session.uid_only)
     if Item.MODSEQ in facts:
         await telling.know_modseqs(session)
-    sections = tuple(item for item in request.items if isinstance(item, Section))
     sent, has_unknown = await send(session, facts, sections, uids)
     if has_unknown:
         return responses.no("Nobody here can decode that part", b"UNKNOWN-CTE")
     if sent < len(uids) and not by_uid:
         # RFC 2180 section 4.1.2: what is there was sent, and the client learns of the rest soon.
         return responses.no("Some of the messages are gone", b"EXPUNGEISSUED")
-    return responses.ok("Fetched")
+    return _FETCHED
 
 
 async def send(
@@ -84,7 +84,20 @@ async def send(
     return await _send_rows(session, facts, uids), False
 
 
-async def _of_changed(session: Session, request: FetchRequest, uids: Sequence[int], by_uid: bool) -> Sequence[int]:
+async def send_news(session: Session, items: Sequence[Item | Section], uids: Sequence[int]) -> None:
+    """Send this of new messages, unasked: with UID and MODSEQ, by RFC 7162 section 3.2.4, for who knows of them."""
+    if Item.MODSEQ in items:
+        await telling.know_modseqs(session)
+    facts = tuple(item for item in items if isinstance(item, Item))
+    if session.tells_modseq:
+        both = (Item.MODSEQ,) if session.uid_only else (Item.UID, Item.MODSEQ)
+        facts = (*facts, *[item for item in both if item not in facts])
+    await send(session, facts, tuple(item for item in items if isinstance(item, Section)), uids)
+
+
+async def _of_changed(
+    session: Session, wanted: SequenceSet, request: FetchRequest, uids: Sequence[int], by_uid: bool
+) -> Sequence[int]:
     """Tell what has vanished, if that is asked, and return those of the messages that have changed."""
     if request.vanished and (not by_uid or request.changed_since is None):  # RFC 7162 section 3.2.6
         raise BadSyntax("VANISHED belongs to UID FETCH with CHANGEDSINCE")
@@ -95,19 +108,20 @@ async def _of_changed(session: Session, request: FetchRequest, uids: Sequence[in
     if request.vanished:
         changes = await session.store.snapshot(session.account, view.mailbox_id, since)
         missing = resync.gone(view, changes, not since)
-        named = [(1, _LAST_UID)] if request.wanted.is_saved else resync.normal(request.wanted)
+        named = [(1, _LAST_UID)] if wanted.is_saved else resync.normal(wanted)
         session.stream.write(responses.vanished(resync.common(missing, named), earlier=True))
     return view.changed_since(uids, since)
 
 
-def _facts(session: Session, request: FetchRequest, by_uid: bool) -> tuple[Item, ...]:
-    """Return which facts to send: also those that the client did not have to ask for."""
+@functools.lru_cache(maxsize=256)
+def _told(request: FetchRequest, with_uid: bool) -> tuple[tuple[Item, ...], tuple[Section, ...]]:
+    """Return which facts to send, also those that the client did not have to ask for, and which sections."""
     facts = tuple(item for item in request.items if isinstance(item, Item))
-    if by_uid and not session.uid_only and Item.UID not in facts:
+    if with_uid and Item.UID not in facts:
         facts = (Item.UID, *facts)
     if request.changed_since is not None and Item.MODSEQ not in facts:  # RFC 7162 section 3.1.4.1
         facts = (*facts, Item.MODSEQ)
-    return facts
+    return facts, tuple(item for item in request.items if isinstance(item, Section))
 
 
 # ---------------------------------------------------------------- facts
@@ -240,6 +254,7 @@ class _Sections:
     def __init__(self, session: Session, facts: tuple[Item, ...], sections: Sequence[Section]) -> None:
         self._session = session
         self._view = session.selected
+        self._facts = facts
         self._sections = sections
         self._lines = _FactLines(self._view, facts)
         self._separator = b" " if facts else b""
@@ -248,8 +263,6 @@ class _Sections:
         self._marks_seen = not plan.peeks and session.marks_seen
         # What has become \Seen, and the client was not told of yet.
         self._untold: set[int] = set()
-        self._tells_flags = Item.FLAGS not in facts
-        self._tells_modseq = self._view.has_modseqs and Item.MODSEQ not in facts
         #: Whether something was to be decoded that cannot be.
         self.has_unknown = False
 
@@ -303,17 +316,20 @@ class _Sections:
         """Send messages, and return how many: not those that are gone."""
         lines = dict(zip([row.uid for row in rows], self._lines.of_rows(rows, self._separator), strict=True))
         sent = 0
-        async with aclosing(opened(self._session, rows)) as messages:
-            async for row, content in messages:
-                line, end = lines[row.uid], self._end(row.uid)
-                if self._whole is not None and isinstance(content, Octets):
-                    self._write_whole(self._whole, content, line, end)
-                elif not await self._answer(row, content, line, end):
-                    self.has_unknown = True
-                    continue
-                self._untold.discard(row.uid)
+        async with aclosing(opened(self._session, rows)) as batches:
+            async for batch in batches:
+                for row, content in batch:
+                    line, end = lines[row.uid], self._end(row.uid)
+                    if self._whole is not None and isinstance(content, Octets):
+                        self._write_whole(self._whole, content, line, end)
+                    elif await self._answer(row, content, line, end):
+                        await self._session.stream.give_way()
+                    else:
+                        self.has_unknown = True
+                        continue
+                    self._untold.discard(row.uid)
+                    sent += 1
                 await self._session.stream.give_way()
-                sent += 1
         return sent
 
     def _write_whole(self, section: Section, content: Octets, line: bytes, end: bytes) -> None:
@@ -327,11 +343,13 @@ class _Sections:
     def _end(self, uid: int) -> bytes:
         if uid not in self._untold:
             return _END
-        told = b""
-        if self._tells_flags:
-            told += b" FLAGS " + responses.flags(self._view.flags_of(uid), self._view.is_recent(uid))
-        if self._tells_modseq:
-            told += b" MODSEQ (%d)" % self._view.modseq_of(uid)
+        session, view, facts, told = self._session, self._view, self._facts, b""
+        if session.tells_uid and not session.uid_only and Item.UID not in facts:
+            told += b" UID %d" % uid
+        if Item.FLAGS not in facts:
+            told += b" FLAGS " + responses.flags(view.flags_of(uid), view.is_recent(uid))
+        if view.has_modseqs and Item.MODSEQ not in facts:
+            told += b" MODSEQ (%d)" % view.modseq_of(uid)
         return told + _END
 
     async def _answer(self, row: Row, content: IContent, line: bytes, end: bytes) -> bool:

@@ -43,8 +43,8 @@ class Finder:
     """
     One search in a view, in passes: each looks deeper into the messages on which the one before could not decide.
 
-    The last pass opens messages, and no other does.  Making it raises `BadSyntax` for a message number that is not
-    there; every method raises `TookTooLong`.
+    The last pass opens messages, and no other does.  A message number that is not there finds nothing (RFC 7377
+    section 2).  Every method raises `TookTooLong`.
     """
 
     def __init__(self, session: Session, view: View, key: And, until: float | None = None) -> None:
@@ -201,8 +201,8 @@ class Finder:
         session, mailbox = self._session, self._view.mailbox_id
         done = 0
         async for rows in session.store.rows(session.account, mailbox, uids, self._want | Want.PARTS):
-            async with aclosing(opened(session, rows, mailbox)) as messages:
-                async for row, content in messages:
+            async with aclosing(opened(session, rows, mailbox)) as batches:
+                async for row, content in (each async for batch in batches for each in batch):
                     header, in_body, in_text = await self._finder.look(content, row.parts, self._pause)
                     self._decide(Known(row.uid, Depth.CONTENT, row, header, in_body, in_text), [])
                     done += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_mailboxes, names, responses, tree
@@ -10,8 +11,8 @@ from mailfw.imap.commands import access, metadata, status
 from mailfw.imap.grammar_mailboxes import ListRequest
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
-from mailfw.mail.annotation import Annotations
-from mailfw.mail.failure import StoreRefusal
+from mailfw.mail.annotation import Annotations, are_visible
+from mailfw.mail.failure import NoPermission, NoSuchMailbox, StoreRefusal
 from mailfw.mail.mailbox import MailboxInfo, Path
 from mailfw.mail.rights import LOOKUP, READ
 from mailfw.optional import ISharingView
@@ -39,13 +40,15 @@ async def list_mailboxes(session: Session, cursor: Cursor) -> Completion:
         await lines.pass_on()
         if entry is None:
             continue
-        lines.add(_line(session, b"LIST", entry))
         info = infos.get(entry.path)
-        if info is not None and entry.is_chosen:
-            for line in _beside(session, info, request, annotations.get(info.id, {})):
-                lines.add(line)
-            if request.status and READ in info.rights:
-                lines.add(await _status(session, info, request.status))
+        if info is None or not entry.is_chosen:
+            lines.add(_line(session, b"LIST", entry))
+            continue
+        told = await _status(session, info, request.status)
+        lines.add(_line(session, b"LIST", entry if told is not None else _that_is_gone(entry)))
+        for line in _beside(session, info, request, annotations.get(info.id, {})):
+            lines.add(line)
+        lines.add(told or b"")
     lines.end()
     return responses.ok("That is all")
 
@@ -63,16 +66,25 @@ def _beside(session: Session, info: MailboxInfo, request: ListRequest, annotatio
     """Return what else was asked for of a mailbox and is at hand."""
     if request.rights:
         yield access.rights_line(session, info)
-    if request.metadata and (READ in info.rights):
+    if request.metadata and are_visible(info.rights):
         yield metadata.chosen_line(session, info, annotations, request.metadata)
 
 
-async def _status(session: Session, info: MailboxInfo, items: tuple[bytes, ...]) -> bytes:
-    """RFC 5819 section 2: a mailbox of which nothing can be told is listed all the same."""
+async def _status(session: Session, info: MailboxInfo, items: tuple[bytes, ...]) -> bytes | None:
+    """Return the STATUS response, nothing where there is none to be had, None for a mailbox that cannot be opened."""
+    if not items or READ not in info.rights:
+        return b""
     try:
         return await status.status_line(session, info, items)
+    except (NoSuchMailbox, NoPermission):
+        return None
     except StoreRefusal:
         return b""
+
+
+def _that_is_gone(entry: tree.Entry) -> tree.Entry:
+    """RFC 5819 section 2: a mailbox that went between LIST and STATUS is told as one that cannot be selected."""
+    return replace(entry, attributes=("\\Noselect", *entry.attributes))
 
 
 class _Lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar, grammar_mailboxes, names, responses, tree
-from mailfw.imap.commands import listing
+from mailfw.imap.commands import listing, metadata
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import MailboxExists, NoSuchMailbox, RoleTaken
@@ -97,7 +97,7 @@ async def delete(session: Session, cursor: Cursor) -> Completion:
     infos = await _infos(session)
     if path not in infos:
         if path in tree.superiors(infos):
-            return responses.no("That name only stands for what is below it", b"CANNOT")
+            return responses.no("That name only stands for what is below it", b"HASCHILDREN")
         raise NoSuchMailbox("There is no such mailbox")
     await session.store.edit_mailbox(session.account, DeleteMailbox(path))
     if session.view is not None and session.view.mailbox_id == infos[path].id:
@@ -138,6 +138,7 @@ async def rename(session: Session, cursor: Cursor) -> Completion:
 async def _rename_inbox(session: Session, inbox: MailboxInfo, new: Path) -> Completion:
     await _make(session, new, None)
     target = await session.find(new)
+    await metadata.copy_annotations(session, inbox, target)
     snapshot = await session.store.snapshot(session.account, inbox.id, 0)
     if snapshot.uids:
         copied = await session.store.copy(session.account, inbox.id, snapshot.uids, target.id, move=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mailfw.imap import grammar_mailboxes, names, responses
@@ -18,7 +19,7 @@ from mailfw.optional import IAnnotatedMail
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: RFC 6154 section 5.4: what a mailbox is for, as an annotation.  It is kept with the mailbox, not with the others.
+#: RFC 6154 section 4: what a mailbox is for, as an annotation.  It is kept with the mailbox, not with the others.
 _SPECIAL_USE = "/private/specialuse"
 
 
@@ -139,8 +140,19 @@ async def _set(session: Session, info: MailboxInfo | None, values: AnnotationEdi
         raise
 
 
+async def copy_annotations(session: Session, source: MailboxInfo, target: MailboxInfo) -> None:
+    """RFC 5464 section 4.1: a mailbox that is renamed and stays, as the inbox does, gives its annotations to both."""
+    if not is_there(session):
+        return
+    store = _annotated(session)
+    kept: Annotations = await store.annotations(session.account, source.id)
+    if kept:
+        with suppress(StoreRefusal):  # too much, or nothing that may be set there: the mailbox is renamed without
+            await store.annotate(session.account, target.id, kept)
+
+
 def _role(value: bytes | None) -> Role | None:
-    """Read the value of RFC 6154 section 5.4: attributes with spaces between them, of which one can be had."""
+    """Read the value of RFC 6154 section 4: attributes with spaces between them, of which one can be had."""
     roles = {role_of(word) for word in (value or b"").decode("ascii", "replace").split()}
     if len(roles) > 1:
         raise UseRefused("A mailbox has one use here")

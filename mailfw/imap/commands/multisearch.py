@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_results, limiting, names, responses, results
-from mailfw.imap.commands import search
+from mailfw.imap.commands import contexts, search
 from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.imap.grammar_results import Return, Source, Wanted, Where
 from mailfw.imap.keys import And, HasChanged, IsAmong
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
 _ALL = Wanted(frozenset({Return.ALL}))
-_HERE = frozenset({Where.SELECTED, Where.SELECTED_DELAYED})
 
 
 async def esearch(session: Session, cursor: Cursor) -> Completion:
@@ -34,33 +34,37 @@ async def esearch(session: Session, cursor: Cursor) -> Completion:
     wanted = grammar_results.returns(cursor, b"MULTISEARCH") or _ALL
     key = search.keys_of(cursor, search.reading(session))
     if isinstance(key, Completion):
+        search.forget(session, wanted)
         return key
     _check(session, sources, wanted, key)
-    search.check_wanted(wanted, key)
+    search.check_wanted(session, wanted, key)
     await search.make_ready(session, key)
     seconds = session.allowance.search_time
     searching = _Searching(session, wanted, key, time.monotonic() + seconds if seconds else None)
     infos = await _chosen(session, sources)
     try:
-        for at, info in enumerate(infos):
-            session.progress = at, len(infos)
-            await searching.search_in(info)
-            refused = limiting.refusal(session, searching.messages)
-            if refused is not None:
-                return refused
+        with search.saving(session, wanted):
+            for at, info in enumerate(infos):
+                session.progress = at, len(infos)
+                await searching.search_in(info)
+                refused = limiting.refusal(session, searching.messages)
+                if refused is not None:
+                    search.forget(session, wanted)
+                    return refused
     except TookTooLong:
         return search.TOO_LONG
+    searching.keep_up_to_date()
     return responses.ok("Searched")
 
 
 def _check(session: Session, sources: Iterable[Source], wanted: Wanted, key: And) -> None:
-    """RFC 7377 section 2.1: what belongs to the selected mailbox has no meaning in others."""
-    if {Return.SAVE, Return.UPDATE, Return.CONTEXT} & wanted.options:
-        raise BadSyntax("SAVE, UPDATE and CONTEXT go with SEARCH in the selected mailbox")
-    if any(isinstance(part, IsAmong) and not part.by_uid for part in leaves(key)):
-        raise BadSyntax("Message numbers are those of one mailbox only")
-    if session.view is None and any(source.where in _HERE for source in sources):
+    """RFC 7377 section 2.2: what belongs to the selected mailbox has no meaning in others."""
+    here = [source.where is Where.SELECTED for source in sources]
+    if session.view is None and (any(here) or Return.UPDATE in wanted.options):
         raise BadSyntax("No mailbox is selected")
+    about_saved = any(isinstance(part, IsAmong) and part.wanted.is_saved for part in leaves(key))
+    if (about_saved or Return.SAVE in wanted.options) and not all(here):
+        raise BadSyntax("Only what is found in the selected mailbox is saved")
 
 
 class _Searching:
@@ -74,6 +78,11 @@ class _Searching:
         self._with_modseqs = any(isinstance(part, HasChanged) for part in leaves(key))
         #: How many were looked at, and the last mailbox is not among those that were searched if they are too many.
         self.messages = 0
+        self._context: contexts.Context | None = None
+
+    def is_here(self, info: MailboxInfo) -> bool:
+        """Whether it is the selected mailbox."""
+        return self._session.view is not None and self._session.view.mailbox_id == info.id
 
     async def search_in(self, info: MailboxInfo) -> None:
         """Search in a mailbox, unless it is gone by now."""
@@ -83,21 +92,37 @@ class _Searching:
     async def _search_in(self, info: MailboxInfo) -> None:
         session = self._session
         view = session.view
-        if view is None or view.mailbox_id != info.id:
+        if view is None or not self.is_here(info):
             snapshot = await session.store.snapshot(session.account, info.id, 0)
-            view = View(snapshot, self._with_modseqs)
+            view = View(snapshot, self._with_modseqs, session.uid_only)
         finder = Finder(session, view, self._key, self._until)
         if session.message_limit:
             self.messages += len(looked_at(self._key.keys, view))
             if self.messages > session.message_limit:
                 return
         result = await search.measured(finder, self._wanted, await finder.find())
-        if not result.uids:
+        if view is session.view:
+            self._keep(view, result.uids)
+        if not result.uids or self._wanted.is_silent:
             return
         items = results.items(self._wanted, result.uids, result.modseq, result.scores)
         place = b"MAILBOX %b UIDVALIDITY %d" % (session.mailbox(info.path), view.uid_validity)
         session.stream.write(results.esearch(session.tag, True, items, place))
         await session.stream.drain()
+
+    def _keep(self, view: View, found: Sequence[int]) -> None:
+        """Do with what was found in the selected mailbox what is done with nothing else."""
+        if Return.SAVE in self._wanted.options:
+            view.saved = array("I", sorted(search.saved(self._wanted, found)))
+        if Return.UPDATE in self._wanted.options:
+            self._context = contexts.Context(self._session.tag, True, self._key, view, array("I", found))
+
+    def keep_up_to_date(self) -> None:
+        """Do so with what was found in the selected mailbox, if that is asked for."""
+        if self._context is not None:
+            contexts.keep(self._session, self._context, self._wanted.fetch)
+        elif Return.UPDATE in self._wanted.options:
+            contexts.refuse(self._session)
 
 
 async def _chosen(session: Session, sources: Iterable[Source]) -> list[MailboxInfo]:
@@ -117,7 +142,7 @@ def _of(session: Session, source: Source, infos: dict[Path, MailboxInfo], elsewh
     named = {names.to_path(name) for name in source.names}
     for path, info in infos.items():
         match source.where:
-            case Where.SELECTED | Where.SELECTED_DELAYED:
+            case Where.SELECTED:
                 chosen = session.view is not None and info.id == session.view.mailbox_id
             case Where.PERSONAL:
                 chosen = not elsewhere or path[: len(elsewhere)] != elsewhere

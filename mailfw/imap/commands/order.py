@@ -38,7 +38,7 @@ def _ordered(
     places = list(range(len(uids)))
     of_rows = iter(reversed(columns))
     for each in reversed(criteria):
-        # The best come first: RFC 6203 section 4.
+        # The best come first: RFC 6203 section 6.
         by_score = each.criterion is Criterion.RELEVANCY
         column = [-scores.get(uid, 0) for uid in uids] if by_score else next(of_rows)
         places = yield from ordered(places, column.__getitem__, each.reverse)

@@ -8,7 +8,7 @@ from mailfw.imap import grammar, grammar_mailboxes, names, responses
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.responses import Completion
 from mailfw.mail.failure import NoPermission, NoSuchAccount
-from mailfw.mail.mailbox import MailboxInfo
+from mailfw.mail.mailbox import Path
 from mailfw.mail.personal import require
 from mailfw.mail.quota import Quota, QuotaLimits
 from mailfw.mail.rights import READ
@@ -49,24 +49,30 @@ def _account(session: Session, root: str) -> str:
 
 
 async def get_quota_root(session: Session, cursor: Cursor) -> Completion:
-    """RFC 9208 section 4.1.2.  How much others keep is not for those with whom they share a mailbox."""
+    """
+    RFC 9208 section 4.1.2: of a mailbox that is not there yet, too.
+
+    How much others keep is not for those with whom they share a mailbox.
+    """
     name = grammar.mailbox(cursor)
-    info = await session.find(names.to_path(name.removesuffix(names.DELIMITER)))
-    require(info.rights, READ)
-    told = b"QUOTAROOT " + session.mailbox(info.path)
+    path = names.to_path(name.removesuffix(names.DELIMITER))
+    is_others = await _is_others(session, path)
+    if is_others:
+        require((await session.find(path)).rights, READ)
+    told = b"QUOTAROOT " + session.mailbox(path)
     quota = await session.store.quota(session.account)
-    if not _is_limited(quota) or await _is_others(session, info):
+    if is_others or not _is_limited(quota):
         session.stream.write(responses.untagged(told))
         return responses.ok("There is no limit that you know of")
     session.stream.write(responses.untagged(told + b" " + responses.astring(_ROOT)) + _line(_ROOT, quota))
     return responses.ok("That is all")
 
 
-async def _is_others(session: Session, info: MailboxInfo) -> bool:
+async def _is_others(session: Session, path: Path) -> bool:
     if not ISharingView.providedBy(session.store):
         return False
     above = await ISharingView(session.store).namespace(session.account)
-    return info.path[: len(above)] == above
+    return path[: len(above)] == above
 
 
 async def set_quota(session: Session, cursor: Cursor) -> Completion:
@@ -76,6 +82,8 @@ async def set_quota(session: Session, cursor: Cursor) -> Completion:
         raise BadSyntax("There is no such command")
     if not limits.keys() <= {b"STORAGE", b"MESSAGE"}:
         return responses.no("There are only limits of STORAGE and MESSAGE", b"CANNOT")
+    if 0 in limits.values():  # section 3.1.2: it would prohibit any use
+        return responses.no("There is no limit of nothing; what is not named is not limited", b"CANNOT")
     account = _account(session, root)
     wanted = QuotaLimits(limits.get(b"STORAGE", 0) * _UNIT, limits.get(b"MESSAGE", 0))
     if wanted.octets >= _BEYOND:

@@ -54,7 +54,7 @@ async def replace(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
             return _GONE
         except NoSuchMailbox:
             return TRY_CREATE
-    for changed in {source, target.id}:
-        session.notice(changed, replaced.modseq)
+    session.notice(source, replaced.modseq)
+    telling.made(session, target.id, [replaced.appended.uid], replaced.modseq)
     session.say(b"OK", "In its place", b"APPENDUID %d %d" % (target.uid_validity, replaced.appended.uid))
     return responses.ok("Replaced", await telling.up_to_here(session, by_uid))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from mailfw.imap import fuzzy, grammar_results, grammar_search, limiting, responses, results, telling
 from mailfw.imap.commands import contexts
 from mailfw.imap.commands.finder import Finder, TookTooLong
-from mailfw.imap.grammar_results import Page, Return, Wanted
-from mailfw.imap.keys import And, HasChanged
+from mailfw.imap.grammar_pages import Page
+from mailfw.imap.grammar_results import Return, Wanted
+from mailfw.imap.keys import And, HasChanged, IsAmong
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.matching import leaves
 from mailfw.imap.responses import Completion
@@ -37,7 +38,7 @@ async def search(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     if isinstance(key, Completion):
         forget(session, wanted)
         return key
-    check_wanted(wanted, key)
+    check_wanted(session, wanted, key)
     view = session.selected
     await make_ready(session, key)
     finder = Finder(session, view, key)
@@ -56,7 +57,7 @@ async def search(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         return responses.ok("Searched")
     if Return.UPDATE in extended.options:
         if among is None:
-            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, array("I", found)))
+            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, array("I", found)), extended.fetch)
         else:
             contexts.refuse(session)
     await answer(session, by_uid, extended, result)
@@ -64,8 +65,12 @@ async def search(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
 
 
 async def make_ready(session: Session, key: And) -> None:
-    """Let the selected mailbox be searched: RFC 7162 section 3.1.5 has a client that asks for MODSEQ know of them."""
-    if any(isinstance(part, HasChanged) for part in leaves(key)):
+    """Let the selected mailbox be searched: a client that asks for MODSEQ knows of them (RFC 7162 section 3.1)."""
+    parts = list(leaves(key))
+    session.names_numbers = any(
+        isinstance(part, IsAmong) and not (part.by_uid or part.wanted.is_saved) for part in parts
+    )
+    if any(isinstance(part, HasChanged) for part in parts):
         await telling.know_modseqs(session)
 
 
@@ -81,13 +86,13 @@ def saving(session: Session, wanted: Wanted | None) -> Iterator[None]:
 
 def forget(session: Session, wanted: Wanted | None) -> None:
     """RFC 5182 section 2.1: what a search was to save that is answered with NO, is nothing."""
-    if wanted is not None and Return.SAVE in wanted.options:
-        session.selected.saved = ()
+    if wanted is not None and Return.SAVE in wanted.options and session.view is not None:
+        session.view.saved = ()
 
 
-def reading(session: Session) -> Callable[[Cursor], And]:
-    """Return what reads the keys of a session: RFC 6855 section 3 has no charset named, RFC 9051 allows it again."""
-    return partial(grammar_search.search, with_charset=session.is_rev2 or b"UTF8=ACCEPT" not in session.enabled)
+def reading(session: Session, read: Callable[..., And] = grammar_search.search) -> Callable[[Cursor], And]:
+    """Return what reads the keys of a session: RFC 9755 section 3 has no charset named, RFC 9051 allows it again."""
+    return partial(read, with_charset=session.is_rev2 or b"UTF8=ACCEPT" not in session.enabled)
 
 
 def keys_of(cursor: Cursor, read: Callable[[Cursor], And]) -> And | Completion:
@@ -99,10 +104,13 @@ def keys_of(cursor: Cursor, read: Callable[[Cursor], And]) -> And | Completion:
         return responses.no("That charset is not known here", code)
 
 
-def check_wanted(wanted: Wanted | None, key: And) -> None:
-    """Refuse what cannot be asked of a search: RFC 6203 section 4."""
-    if wanted is not None and Return.RELEVANCY in wanted.options and not fuzzy.has_fuzzy(key):
-        raise BadSyntax("Without FUZZY there is no RELEVANCY")
+def check_wanted(session: Session, wanted: Wanted | None, key: And, by_score: bool = False) -> None:
+    """Refuse what cannot be asked of a search, perhaps one that is sorted `by_score`."""
+    options = wanted.options if wanted is not None else frozenset()
+    if (by_score or Return.RELEVANCY in options) and not fuzzy.has_fuzzy(key):
+        raise BadSyntax("Without FUZZY there is no RELEVANCY")  # RFC 6203 sections 4 and 6
+    if Return.UPDATE in options and session.tag in session.contexts:
+        raise BadSyntax("A result with that tag is kept up to date already")  # RFC 5267 section 4.3
 
 
 # ---------------------------------------------------------------- results
@@ -154,7 +162,7 @@ def saved(wanted: Wanted, uids: Sequence[int]) -> Sequence[int]:
     """
     Return what of a result is saved, and whose modification sequences count.
 
-    RFC 5182 section 2.1, RFC 7162 section 3.1.10, RFC 9394 section 3.3: all, unless only some is asked for.
+    RFC 5182 section 2.4, RFC 4731 section 3.2, RFC 9394 section 3.2: all, unless only some is asked for.
     """
     options, page = wanted.options, wanted.page
     some = {Return.MIN, Return.MAX} & options

@@ -41,7 +41,8 @@ async def select(session: Session, cursor: Cursor, read_only: bool) -> Completio
         view.claim_recent(recent)
     view.take_updates(expunges_allowed=True)
     session.rights = snapshot.info.rights
-    # RFC 4314 section 5.2: whoever can change nothing is told so.
+    # RFC 4314 section 5.2: whoever can change nothing is told so.  There \Seen, which is each user's own, does not
+    # count; but some clients store nothing at all where they have heard READ-ONLY.
     read_only = read_only or session.rights.isdisjoint({INSERT, EXPUNGE, SEE, TRASH, WRITE})
     session.view, session.read_only = view, read_only
     if session.notifications is not None:
@@ -59,7 +60,7 @@ def _check(session: Session, wanted: Resync | None) -> None:
         return
     if b"QRESYNC" not in session.enabled:  # RFC 7162 section 3.2.5
         raise BadSyntax("ENABLE QRESYNC first")
-    if wanted.numbers is not None and session.uid_only:  # RFC 9586 section 3.6
+    if wanted.numbers is not None and session.uid_only:  # RFC 9586 section 3.7
         raise UIDRequired("Messages have UIDs only, now that UIDONLY is enabled")
 
 

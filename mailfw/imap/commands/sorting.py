@@ -24,11 +24,11 @@ async def sort(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     cursor.space()
     criteria = grammar_results.sort_criteria(cursor)
     cursor.space()
-    key = search.keys_of(cursor, grammar_search.search_in_charset)
+    key = search.keys_of(cursor, search.reading(session, grammar_search.search_in_charset))
     if isinstance(key, Completion):
         search.forget(session, wanted)
         return key
-    search.check_wanted(wanted, key)
+    search.check_wanted(session, wanted, key, _is_by_score(criteria))
     view = session.selected
     await search.make_ready(session, key)
     finder = Finder(session, view, key)
@@ -53,7 +53,9 @@ async def sort(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         if scores:
             contexts.refuse(session)
         else:
-            contexts.keep(session, contexts.Context(session.tag, by_uid, key, view, array("I", ordered), criteria))
+            contexts.keep(
+                session, contexts.Context(session.tag, by_uid, key, view, array("I", ordered), criteria), wanted.fetch
+            )
     await search.answer(session, by_uid, wanted, result)
     return responses.ok("Sorted")
 

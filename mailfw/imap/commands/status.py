@@ -71,7 +71,7 @@ def _number(count: Callable[[MailboxInfo], int], capability: bytes = b"") -> Sta
 
 
 def _append_limit(session: Session, info: MailboxInfo) -> bytes:
-    """RFC 7889 section 3.2: all mailboxes have the limit of the account."""
+    """RFC 7889 section 3.1: all mailboxes have the limit of the account."""
     limit: int = session.allowance.append
     return b"%d" % limit
 

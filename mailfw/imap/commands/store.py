@@ -53,7 +53,7 @@ def _flags_before(view: View, uids: Sequence[int]) -> dict[int, Flags]:
 
 def _told(uids: Sequence[int], altered: Altered, request: grammar.Store) -> Sequence[int]:
     """Return of which messages the client hears: those left alone are told of with other news."""
-    if request.silent:
+    if request.silent and request.unchanged_since is None:
         return sorted(altered.changed)
     conflicts = set(altered.conflicts)
     return [uid for uid in uids if uid not in conflicts]
@@ -62,9 +62,9 @@ def _told(uids: Sequence[int], altered: Altered, request: grammar.Store) -> Sequ
 def _completion(view: View, uids: Sequence[int], altered: Altered, by_uid: bool) -> Completion:
     gone = [] if by_uid else [uid for uid in uids if view.is_gone(uid)]
     if altered.conflicts:
-        left = sorted({*altered.conflicts, *gone})
+        left = sorted(altered.conflicts)
         code = b"MODIFIED " + responses.uid_set(left if by_uid else view.numbers_of(left))
-        if gone:  # RFC 7162 section 3.1.3: neither what has changed nor what is gone was stored
+        if gone:  # RFC 7162 section 3.1.3, example 11: of these EXPUNGE will tell
             return responses.no("Some of the messages are gone, or have changed", code)
         return responses.ok("Some of the messages have changed", code)
     if gone:
@@ -110,7 +110,7 @@ class _Answers:
         keywords = view.take_keywords()
         if keywords is not None:
             stream.write(responses.known_flags(keywords.keywords, self._session.flag_rights))
-        known = self._as_asked(before, changed) if self._request.silent else frozenset()
+        known = self._as_asked(uids, before, changed) if self._request.silent else frozenset()
         if not self._tells_modseq:
             uids = [uid for uid in uids if uid not in known]
         for start in range(0, len(uids), _PORTION):
@@ -119,10 +119,11 @@ class _Answers:
                 await stream.drain()
                 await stream.give_way()
 
-    def _as_asked(self, before: dict[int, Flags], changed: dict[int, Flags]) -> frozenset[int]:
-        """Return the messages that have the flags now of which the client knows itself."""
+    def _as_asked(self, uids: Sequence[int], before: dict[int, Flags], changed: dict[int, Flags]) -> frozenset[int]:
+        """Return those of the messages that have the flags now of which the client knows itself."""
         expected = {flags: _combine(flags, self._request) for flags in set(before.values())}
-        return frozenset([uid for uid, flags in changed.items() if flags == expected[before[uid]]])
+        now = [changed[uid] if uid in changed else self._view.flags_of(uid) for uid in uids]
+        return frozenset([uid for uid, flags in zip(uids, now, strict=True) if flags == expected[before[uid]]])
 
     @property
     def _tells_modseq(self) -> bool:

@@ -25,7 +25,7 @@ async def thread(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     cursor.space()
     algorithm = grammar_results.algorithm(cursor)
     cursor.space()
-    key = search.keys_of(cursor, grammar_search.search_in_charset)
+    key = search.keys_of(cursor, search.reading(session, grammar_search.search_in_charset))
     if isinstance(key, Completion):
         return key
     await search.make_ready(session, key)
