@@ -40,6 +40,8 @@ _LAST_UID = 2**32 - 1
 #: Day number of 1 January 1970 in the calendar of `datetime.date`.
 _EPOCH = 719163
 _SET_BEGINS = frozenset(b"*0123456789$")
+#: What may be named where everything is in UTF-8: clients say US-ASCII where they only sort.
+_PARTS_OF_UTF8 = frozenset({b"UTF-8", b"US-ASCII"})
 #: What BADCHARSET recommends; every other charset for text that Python knows is understood as well.
 CHARSETS = (b"US-ASCII", b"UTF-8", b"ISO-8859-1", b"EUC-KR", b"ISO-2022-JP", b"GB18030", b"BIG5")
 
@@ -67,7 +69,7 @@ def search(cursor: Cursor, with_charset: bool = True) -> And:
 def search_in_charset(cursor: Cursor, with_charset: bool = True) -> And:
     """Read ``charset 1*(SP search-key)``, the end of SORT and THREAD (RFC 5256 section 5); all the same in UTF-8."""
     name = cursor.astring()
-    if not with_charset and name.upper() != b"UTF-8":
+    if not with_charset and name.upper() not in _PARTS_OF_UTF8:
         raise BadSyntax("Everything is in UTF-8 now, and no other charset is named")
     charset = _charset(name)
     cursor.space()
