@@ -99,6 +99,7 @@ class FirstStartTests(Case):
         self.assertEqual(pop3.stat()[0], 3)
         pop3.quit()
         pop3s = poplib.POP3_SSL("localhost", server.ports["pop3s"], context=self.trust())
+        pop3s.utf8()  # to who has not said so comes a surrogate
         pop3s.user(ME)
         pop3s.pass_(password)
         self.assertEqual(b"\r\n".join(pop3s.retr(1)[1]) + b"\r\n", messages[0])

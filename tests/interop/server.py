@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
-import random
 import shutil
 import signal
 import smtplib
@@ -36,10 +36,14 @@ def require(program: str) -> str:
     return found
 
 
+#: No port is given out twice in a row, and processes that work side by side begin in different places.
+_places = itertools.count(os.getpid() * 2_500)
+
+
 def free_port() -> int:
     """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
     while True:
-        port = random.randrange(12_000, 32_000)
+        port = 12_000 + next(_places) % 20_000
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
