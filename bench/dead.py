@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.load import SENDER, Work, percentile, send
-from bench.peers import free_port, mailfw
+from bench.peers import mailfw
+from tests.running import free_port
 
 #: Seconds between two messages for the living, and how long they go on after the load.
 EVERY, AFTER = 0.25, 10.0

@@ -25,7 +25,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.measure import Results
-from bench.peers import DOMAIN, USERS, Peer, dovecot, free_port, mailfw
+from bench.peers import DOMAIN, USERS, Peer, dovecot, mailfw
+from tests.running import free_port
 
 SENDER = "load@sender.example"
 

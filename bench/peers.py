@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailfw.accounts.passwords import AccountExists, PasswordFile
+from tests.running import free_port
 
 DOMAIN = "bench.example"
 USERS = [f"user{n}" for n in range(20)]
@@ -59,18 +59,6 @@ class Peer:
                     if line.startswith("Pss:"):
                         total += int(line.split()[1])
         return total
-
-
-#: No port is given out twice in a row, and processes that work side by side begin in different places.
-_places = itertools.count(os.getpid() * 2_500)
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
-    while True:
-        port = 12_000 + next(_places) % 20_000
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], patience: float = 30.0) -> None:

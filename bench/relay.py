@@ -19,7 +19,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 
 from bench.measure import Results
-from bench.peers import DOMAIN, free_port
+from bench.peers import DOMAIN
 from mailfw.couriers.relay import RelayCourier
 from mailfw.couriers.settings import DeliverySettings
 from mailfw.interfaces import IDraft
@@ -29,6 +29,7 @@ from mailfw.mail.hop import Hop, TLSDemand, TLSLevel
 from mailfw.mail.outcome import Delivered
 from mailfw.site import Site
 from mailfw.testing.contents import MemoryContent
+from tests.running import free_port
 
 SENDER, RECIPIENT = Address("load", "sender.example"), Address("sink", DOMAIN)
 HEADER = b"From: load@sender.example\r\nTo: sink@bench.example\r\nSubject: relay\r\n\r\n"

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from bench.load import BOXES, PROBE, Mailboxes, Probe, Work, percentile, send, sink
 from bench.measure import Results
-from bench.peers import Peer, free_port, mailfw, postfix
+from bench.peers import Peer, mailfw, postfix
+from tests.running import free_port
 
 WORK = [
     Work("2 KB, one a connection, 20 sessions", 2000, 20, 1, stays=False),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +36,18 @@ def until(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.05)
+
+
+#: No port is given out twice in a row, and processes that work side by side begin in different places.
+_places = itertools.count(os.getpid() * 2_500)
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
+    while True:
+        port = 12_000 + next(_places) % 20_000
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def own_address(number: int) -> str:

@@ -30,8 +30,8 @@ from mailfw.tls.self_signed import make_self_signed
 from tests.couriers.hosts import ANN, IN_CLEAR
 from tests.couriers.test_relay_wire import WireCase
 from tests.interop.postfix import Postfix
-from tests.interop.server import PASSWORD, RunningServer, free_port, shared
-from tests.running import own_address
+from tests.interop.server import PASSWORD, RunningServer, shared
+from tests.running import free_port, own_address
 
 #: Of NUL everybody makes what he likes, and of nothing nobody can say whether it is there.
 NAMES = [name for name in SAMPLES if name not in ("nul", "empty", "eight-bit")]

@@ -15,7 +15,7 @@ from imapclient import IMAPClient  # type: ignore[import-untyped] # it has no ty
 from twisted.trial.unittest import SkipTest
 
 from mailfw.tls.self_signed import make_self_signed
-from tests.interop.server import free_port
+from tests.running import free_port
 
 PASSWORD = "their-password"
 DOVECOT = "/usr/sbin/dovecot"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -20,7 +18,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.running import PATIENCE
+from tests.running import PATIENCE, free_port
 
 DOMAIN = "interop.example"
 PASSWORD = "a correct horse"
@@ -34,18 +32,6 @@ def require(program: str) -> str:
     if found is None:
         raise SkipTest(f"{program} is not installed, and only root may install it")
     return found
-
-
-#: No port is given out twice in a row, and processes that work side by side begin in different places.
-_places = itertools.count(os.getpid() * 2_500)
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago, below those that outgoing connections take by themselves."""
-    while True:
-        port = 12_000 + next(_places) % 20_000
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def insecure() -> ssl.SSLContext:

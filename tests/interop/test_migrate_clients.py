@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.interop import dovecot
 from tests.interop.dovecot import Dovecot
 from tests.interop.mbsync import configuration
-from tests.interop.server import DOMAIN, PASSWORD, RunningServer, free_port, require
+from tests.interop.server import DOMAIN, PASSWORD, RunningServer, require
+from tests.running import free_port
 
 COUNT = 300
 FOLDERS = ("INBOX", "Work/2026", "받은 편지함", "Sent Items")
