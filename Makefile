@@ -11,6 +11,8 @@ TESTS  ?= tests
 
 # Neither the server that is tried nor a test reads a configuration of this machine.
 export MAILFW_CONFIG =
+# Tests start the program hundreds of times: what is compiled is kept, also where containers say that nothing is.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run install develop lint interop check test clean
 
