@@ -33,7 +33,7 @@ from mailfw.site import Site
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.intake import IntakeContract
 from mailfw.testing.policy import PolicyContract
-from tests.cluster.test_store import adopt
+from tests.cluster.keeping import adopt
 from tests.queue.fixture import ANN, CLIENT, House
 
 

@@ -47,7 +47,8 @@ from mailfw.testing.store import (
     StoreContract,
 )
 from mailfw.testing.store.fixture import pause, read_all
-from tests.cluster.test_store import Closing, answer, ask
+from tests.cluster.keeping import answer
+from tests.cluster.test_store import Closing, ask
 from tests.stores.test_indexed import eml_at
 from tests.stores.test_maildir import site_at
 

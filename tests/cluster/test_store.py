@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from mailfw.cluster import store as cluster_store
-from mailfw.cluster.channel import Answering, Asking
+from mailfw.cluster.channel import Asking
 from mailfw.cluster.desk import StoreDesk
 from mailfw.cluster.offers import lend, offers_of
 from mailfw.cluster.store import RemoteStore, Watches
@@ -29,39 +28,8 @@ from mailfw.testing.store import (
     StoreContract,
 )
 from mailfw.testing.store.fixture import StoreFixture
-
-PROGRAM = """
-import sys
-from twisted.internet import reactor
-from tests.cluster.test_store import answer
-answer(reactor, 3, reactor.stop)
-reactor.run()
-"""
-
-
-async def make_draft(size_hint: int) -> MemoryContent:
-    return MemoryContent()
-
-
-def adopt(reactor: Any, descriptor: int, protocol: Any) -> Any:
-    factory: Any = Factory.forProtocol(lambda: protocol)
-    factory.noisy = False
-    reactor.adoptStreamConnection(descriptor, socket.AF_UNIX, factory)
-    return protocol
-
-
-def answer(reactor: Any, descriptor: int, on_lost: Any = lambda: None, store: Any = None) -> Answering:
-    """Serve a memory store on a connected socket."""
-    channel: list[Answering] = []
-    desk = StoreDesk(store or MemoryStore(), make_draft, lambda *said: channel[0].tell(*said))
-
-    def lost() -> None:
-        desk.leave()
-        on_lost()
-
-    channel.append(Answering(desk, desk.listeners(), lost))
-    adopted: Answering = adopt(reactor, descriptor, channel[0])
-    return adopted
+from tests.cluster import keeping
+from tests.cluster.keeping import adopt, answer
 
 
 def ask(reactor: Any, descriptor: int) -> tuple[Asking, RemoteStore]:
@@ -128,9 +96,9 @@ class TwoProcessesContract(
         root = str(Path(__file__).parents[2])
         spawner: Any = reactor
         spawner.spawnProcess(
-            Child(),
+            Child(),  # run by its path, since the package of all tests imports much
             sys.executable,
-            [sys.executable, "-c", PROGRAM],
+            [sys.executable, keeping.__file__, "3"],
             env={"PYTHONPATH": root},
             childFDs={0: "w", 1: 1, 2: 2, 3: theirs.fileno()},
         )
