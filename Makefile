@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 # Tests run side by side: many of them wait for a clock, a disk or another program.
-JOBS   ?= 3
+JOBS   ?= 4
 TRIAL  ?= $(BIN)/python -m twisted.trial --jobs=$(JOBS)
 TESTS  ?= tests
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import socket
 import sqlite3
 from pathlib import Path
@@ -275,8 +276,43 @@ class ForeignTests(TestCase):
         self.assertGreater(asked, 1)
         self.assertEqual([event for event in logged if event["log_level"].name in ("warn", "error", "critical")], [])
 
+    async def test_a_new_folder_that_goes_while_it_is_looked_at(self) -> None:
+        """Another program removes what it has just made: whoever lists mailboxes or logs in hears nothing of it."""
+        survey = MaildirFolder.survey
+
+        def interrupted(folder: MaildirFolder, known: Known) -> Survey:
+            if folder.directory.endswith("Brief"):
+                shutil.rmtree(folder.directory)
+            return survey(folder, known)
+
+        self.patch(MaildirFolder, "survey", interrupted)
+        for look in (self.restart, lambda: pause(1.1)):
+            for sub in ("cur", "new", "tmp"):
+                (self.root / ".Brief" / sub).mkdir(parents=True)
+            self.drop("1700000000.M1P2.host", folder=".Brief/cur")
+            await look()
+            await self.store.mailboxes(ANN)
+            self.assertFalse((self.root / ".Brief").exists())
+            await pause(1.1)
+            self.assertNotIn(("Brief",), {info.path for info in await self.store.mailboxes(ANN)})
+
+    async def test_a_folder_that_goes_while_it_is_swept(self) -> None:
+        """Another program removes it when a login looks for what was never finished."""
+        glob = Path.glob
+
+        def interrupted(path: Path, pattern: str) -> Any:
+            if path.name == ".Brief":
+                shutil.rmtree(path, ignore_errors=True)
+                raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))  # as from scandir(2)
+            return glob(path, pattern)
+
+        for sub in ("cur", "new", "tmp"):
+            (self.root / ".Brief" / sub).mkdir(parents=True)
+        self.patch(Path, "glob", interrupted)
+        await self.restart()
+        self.assertNotIn(("Brief",), {info.path for info in await self.store.mailboxes(ANN)})
+
     async def test_copied_folder_is_another(self) -> None:
-        import shutil
 
         await self.add()
         await self.store.edit_mailbox(ANN, CreateMailbox(("A",)))

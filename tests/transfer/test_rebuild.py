@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -13,6 +14,8 @@ from mailfw.interfaces import IMailStore
 from mailfw.mail.failure import NoSuchAccount
 from mailfw.mail.mailbox import CreateMailbox, FlagChange, MailboxInfo, RenameMailbox, Role, Want
 from mailfw.optional import IAnnotatedMail, IRebuildable
+from mailfw.stores.index.ledger import Known, Survey
+from mailfw.stores.maildir.folder import MaildirFolder
 from mailfw.stores.maildir.source import MaildirSource
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.store.conversations import letter
@@ -83,6 +86,24 @@ class RebuildTests(Case):
             )
             self.assertGreater(now.modseq, info.modseq)
         self.assertEqual(after["Outgoing",].role, Role.SENT)
+
+    async def test_what_goes_meanwhile_is_left_out(self) -> None:
+        """Another program removes a mailbox when it is its turn: the others are all there."""
+        survey = MaildirFolder.survey
+
+        def interrupted(folder: MaildirFolder, known: Known) -> Survey:
+            if folder.directory.endswith("Outgoing") and Path(folder.directory).exists():
+                shutil.rmtree(folder.directory)
+            return survey(folder, known)
+
+        store = await self.prepared()
+        await deferLater(reactor, 1.1)
+        before = await self.contents(store)
+        self.patch(MaildirFolder, "survey", interrupted)
+        await self.rebuild(store)
+        del before["Outgoing",]
+        await deferLater(reactor, 1.1)
+        self.assertEqual(await self.contents(store), before)
 
     async def test_clients_hear_everything_anew(self) -> None:
         store = await self.prepared()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 
+from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import SYSTEM_FLAGS, FlagChange, Flags
 from mailfw.mail.rights import format_rights
 from mailfw.stores.index import operations, queries, sharing, tree
@@ -58,8 +60,8 @@ async def rebuild(
     """
     Replace an account's index, telling `tell` of messages as they are taken over; nobody may use the account meanwhile.
 
-    Modification sequences go on above the old ones, and clients that remember any are told everything anew.  Returns
-    with whom the account shares anything.
+    Modification sequences go on above the old ones, and clients that remember any are told everything anew.  What
+    another program removes on the way is left out.  Returns with whom the account shares anything.
     """
     remnants = await _read(databases, name)
     await databases.begin_anew(name)
@@ -80,13 +82,16 @@ async def rebuild(
             account.source.forget(name, folder.key)  # what it has told before, the new index does not know
         await tree.open_account(account)
         for box in list(account.boxes.values()):
-            await account.fresh(box.id, now=True)
+            with suppress(NoSuchMailbox):
+                await account.fresh(box.id, now=True)
     finally:
         stop()
     if remnants is not None:
         await _restore_saved(account, remnants)
-        await _restore_keywords(account, remnants)
-        await _restore_marks(account, remnants)
+        for box in list(account.boxes.values()):
+            with suppress(NoSuchMailbox):
+                await _restore_keywords(account, box, remnants)
+                await _restore_marks(account, box, remnants)
     return sharing.grantees(account)
 
 
@@ -148,33 +153,27 @@ async def _restore_saved(account: Account, remnants: Remnants) -> None:
     await account.databases.write(account.name, changes)
 
 
-async def _restore_keywords(account: Account, remnants: Remnants) -> None:
-    """Give messages the keywords that their files' names have no letter for."""
-    for box in account.boxes.values():
-        kept = remnants.keywords.get(box.key, {})
-        missing: dict[Flags, list[int]] = defaultdict(list)
-        messages = box.messages
-        for key, uid, flags in zip(messages.keys, messages.uids, messages.flags, strict=True) if messages else ():
-            lost = frozenset(
-                each
-                for each in kept.get(key, frozenset()) - flags
-                if not account.source.keeps(account.name, box.key, each)
-            )
-            if lost:
-                missing[lost].append(uid)
-        for lost, uids in missing.items():
-            await operations.alter(account, box.id, uids, FlagChange.ADD, lost, None)
+async def _restore_keywords(account: Account, box: Mailbox, remnants: Remnants) -> None:
+    """Give messages the keywords that their files' names have no letter for.  Raises `NoSuchMailbox`."""
+    kept, messages = remnants.keywords.get(box.key, {}), box.messages
+    missing: dict[Flags, list[int]] = defaultdict(list)
+    for key, uid, flags in zip(messages.keys, messages.uids, messages.flags, strict=True) if messages else ():
+        lost = frozenset(
+            each for each in kept.get(key, frozenset()) - flags if not account.source.keeps(account.name, box.key, each)
+        )
+        if lost:
+            missing[lost].append(uid)
+    for lost, uids in missing.items():
+        await operations.alter(account, box.id, uids, FlagChange.ADD, lost, None)
 
 
-async def _restore_marks(account: Account, remnants: Remnants) -> None:
-    """Let others have seen what they had."""
-    for box in account.boxes.values():
-        readers = remnants.seen.get(box.key, {})
-        async with account.changing_messages(box.id) as (_, messages):
-            plan = Transaction(account)
-            for user, keys in readers.items():
-                seen = {messages.uids[place]: True for place in messages.places_of_keys(keys)}
-                if seen:
-                    plan.mark(box, user, seen, again=False)
-            if plan.changes.steps:
-                await plan.commit()
+async def _restore_marks(account: Account, box: Mailbox, remnants: Remnants) -> None:
+    """Let others have seen what they had.  Raises `NoSuchMailbox`."""
+    async with account.changing_messages(box.id) as (_, messages):
+        plan = Transaction(account)
+        for user, keys in remnants.seen.get(box.key, {}).items():
+            seen = {messages.uids[place]: True for place in messages.places_of_keys(keys)}
+            if seen:
+                plan.mark(box, user, seen, again=False)
+        if plan.changes.steps:
+            await plan.commit()

@@ -166,7 +166,8 @@ async def _add(account: Account, folder: Folder, row: int, roles: dict[Path, Rol
     await account.databases.write(account.name, changes)
     account.boxes[box.id] = box
     account.changed()
-    await account.ready(box)
+    with suppress(NoSuchMailbox):  # another program has removed it at once: the next look at the tree finds it gone
+        await account.ready(box)
     return row
 
 

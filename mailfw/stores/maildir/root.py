@@ -82,7 +82,8 @@ class MaildirRoot:
         listed = {name for directory in directories for name in listed_names(directory)} if doomed else set()
         for draft in doomed:
             if draft.name not in listed:
-                self.disk.unlink(str(draft))
+                with suppress(FileNotFoundError):
+                    self.disk.unlink(str(draft))
         for entry in os.scandir(self.root):
             if entry.name.startswith(layout.ASIDE) and entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
@@ -274,9 +275,10 @@ def _abandoned(directory: str) -> Iterator[FilePath]:
     """Yield what was never finished in a folder: messages, and control files with a process number."""
     oldest = time.time() - ABANDONED
     here = FilePath(directory)
-    for draft in (*here.glob("tmp/*"), *here.glob("dovecot-*.*[0-9]*"), *here.glob(f"{dotlock.DRAFT}*")):
-        if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
-            yield draft
+    with suppress(FileNotFoundError):  # another program has just removed or renamed the folder
+        for draft in (*here.glob("tmp/*"), *here.glob("dovecot-*.*[0-9]*"), *here.glob(f"{dotlock.DRAFT}*")):
+            if _MARKER.fullmatch(draft.name) is None and draft.is_file() and draft.lstat().st_mtime < oldest:
+                yield draft
 
 
 def _give_new_guid(folder: MaildirFolder) -> str:
