@@ -16,7 +16,8 @@ class Allowance:
     """
     Limits of one client's commands.
 
-    `without` names capabilities that it is not offered, of which nothing is understood.  `line` and `command` are
+    `without` names capabilities that it is not offered, of which nothing is understood, with all that need these:
+    `mailfw.imap.capabilities.switched_off`.  `line` and `command` are
     octets: of one line, and of a whole command without the message that it brings; RFC 9051 sets no limits, and clients
     name thousands of UIDs.
     `search_time` are seconds that the server works for one search.  `sessions` is how many one account may have.

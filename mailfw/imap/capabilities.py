@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,12 +23,14 @@ class Capability:
     One thing the server can do.
 
     `words` returns what CAPABILITY says of it to a session as it is now, nothing where it cannot be done there: what a
-    store or a listener cannot do is not advertised.  `can_be_enabled` lets ENABLE name it.
+    store or a listener cannot do is not advertised.  `can_be_enabled` lets ENABLE name it, and `needs` are others that
+    it means nothing without.
     """
 
     name: bytes
     words: Callable[[Session], Sequence[bytes]]
     can_be_enabled: bool = False
+    needs: Sequence[bytes] = ()
 
 
 def _always(name: bytes, session: Session) -> Sequence[bytes]:
@@ -43,14 +45,11 @@ def _logged_out(name: bytes, session: Session) -> Sequence[bytes]:
     return () if session.account else (name,)
 
 
-def _plain(names: bytes, when: Callable[[bytes, Session], Sequence[bytes]], enable: bool = False) -> list[Capability]:
+def _plain(
+    names: bytes, when: Callable[[bytes, Session], Sequence[bytes]], enable: bool = False, needs: bytes = b""
+) -> list[Capability]:
     """Return capabilities without parameters."""
-    return [Capability(name, partial(when, name), enable) for name in names.split()]
-
-
-def _with_condstore(name: bytes, session: Session) -> Sequence[bytes]:
-    # RFC 7162 section 3.2.2: who offers QRESYNC offers CONDSTORE.
-    return (name,) if session.account and session.offers(CONDSTORE) else ()
+    return [Capability(name, partial(when, name), enable, needs.split()) for name in names.split()]
 
 
 def _starttls(session: Session) -> Sequence[bytes]:
@@ -87,10 +86,6 @@ def _threads(session: Session) -> Sequence[bytes]:
     return [b"THREAD=" + each.value for each in Algorithm] if session.account else ()
 
 
-def _with_sort(name: bytes, session: Session) -> Sequence[bytes]:
-    return () if b"SORT" in session.allowance.without else _logged_in(name, session)
-
-
 def _append_limit(session: Session) -> Sequence[bytes]:
     return (b"APPENDLIMIT=%d" % session.allowance.append,) if session.account else ()
 
@@ -100,8 +95,7 @@ def _message_limit(session: Session) -> Sequence[bytes]:
 
 
 def _jmap(session: Session) -> Sequence[bytes]:
-    # RFC 9698 section 3: by its ids the same mail is known there.
-    return (b"JMAPACCESS",) if session.account and session.settings.jmap_url and session.offers(b"OBJECTID") else ()
+    return (b"JMAPACCESS",) if session.account and session.settings.jmap_url else ()
 
 
 def _annotated(name: bytes, session: Session) -> Sequence[bytes]:
@@ -130,36 +124,53 @@ def _sharing(session: Session) -> Sequence[bytes]:
 #: name it where it brings something to others.
 CAPABILITIES: tuple[Capability, ...] = (
     *_plain(b"IMAP4rev1 LITERAL+ ID IDLE ENABLE", _always),
-    *_plain(b"IMAP4rev2", _always, enable=True),
-    *_plain(b"SASL-IR", _logged_out),
+    *_plain(b"IMAP4rev2", _always, enable=True, needs=b"ENABLE"),
+    *_plain(b"SASL-IR", _logged_out, needs=b"AUTH"),
     Capability(b"STARTTLS", _starttls),
     Capability(b"AUTH", _mechanisms),
     Capability(b"LOGINDISABLED", _login_disabled),
     *_plain(b"NAMESPACE UNSELECT CHILDREN UIDPLUS MOVE SPECIAL-USE CREATE-SPECIAL-USE OBJECTID PREVIEW", _logged_in),
     *_plain(b"INPROGRESS NOTIFY UNAUTHENTICATE", _logged_in),
-    *_plain(b"CONDSTORE UIDONLY", _logged_in, enable=True),
-    *_plain(b"QRESYNC", _with_condstore, enable=True),
+    *_plain(b"CONDSTORE", _logged_in, enable=True),
+    *_plain(b"UIDONLY", _logged_in, enable=True, needs=b"ENABLE"),
+    # RFC 7162 section 3.2.2: who offers QRESYNC offers CONDSTORE.
+    *_plain(b"QRESYNC", _logged_in, enable=True, needs=b"CONDSTORE ENABLE"),
     Capability(b"COMPRESS=DEFLATE", _compress),
-    Capability(b"JMAPACCESS", _jmap),
+    # RFC 9698 section 3: by its ids the same mail is known there.
+    Capability(b"JMAPACCESS", _jmap, needs=[b"OBJECTID"]),
     Capability(b"LITERAL-", _literals),
     *_plain(b"BINARY MULTIAPPEND CATENATE SAVEDATE", _logged_in),
-    *_plain(b"UTF8=ACCEPT", _logged_in, enable=True),
+    *_plain(b"UTF8=ACCEPT", _logged_in, enable=True, needs=b"ENABLE"),
     Capability(b"REPLACE", _replace),
     Capability(b"APPENDLIMIT", _append_limit),
-    *_plain(b"LIST-EXTENDED LIST-STATUS STATUS=SIZE", _logged_in),
-    *_plain(b"ESEARCH SEARCHRES MULTISEARCH PARTIAL SORT SEARCH=FUZZY CONTEXT=SEARCH WITHIN", _logged_in),
-    *_plain(b"I18NLEVEL=1 UIDBATCHES", _logged_in),
+    *_plain(b"LIST-EXTENDED STATUS=SIZE", _logged_in),
+    *_plain(b"LIST-STATUS", _logged_in, needs=b"LIST-EXTENDED"),
+    *_plain(b"ESEARCH MULTISEARCH SORT SEARCH=FUZZY WITHIN I18NLEVEL=1 UIDBATCHES", _logged_in),
+    # They are options of RETURN, which ESEARCH brings, and ESORT where something is sorted.
+    *_plain(b"SEARCHRES PARTIAL CONTEXT=SEARCH", _logged_in, needs=b"ESEARCH"),
     Capability(b"MESSAGELIMIT", _message_limit),
-    *_plain(b"SORT=DISPLAY ESORT CONTEXT=SORT", _with_sort),
+    *_plain(b"SORT=DISPLAY ESORT", _logged_in, needs=b"SORT"),
+    # CANCELUPDATE is one for both contexts (RFC 5267 section 4.3.1).
+    *_plain(b"CONTEXT=SORT", _logged_in, needs=b"ESORT CONTEXT=SEARCH"),
     Capability(b"THREAD", _threads),
     Capability(b"QUOTA", _quota),
-    Capability(b"QUOTASET", _quota_set),
-    *_plain(b"METADATA LIST-METADATA", _annotated),
+    Capability(b"QUOTASET", _quota_set, needs=[b"QUOTA"]),
+    *_plain(b"METADATA", _annotated),
+    *_plain(b"LIST-METADATA", _annotated, needs=b"METADATA LIST-EXTENDED"),
     Capability(b"ACL", _sharing),
-    *_plain(b"LIST-MYRIGHTS", _shared),
+    *_plain(b"LIST-MYRIGHTS", _shared, needs=b"ACL LIST-EXTENDED"),
 )
 
 _ENABLED_BY_NAME = {each.name.upper(): each for each in CAPABILITIES if each.can_be_enabled}
+
+
+def switched_off(names: Iterable[str]) -> frozenset[bytes]:
+    """Return capabilities by their names in any case, with all that need one of them.  Raises `KeyError`."""
+    known = {each.name.upper(): each.name for each in CAPABILITIES}
+    off = {known[name.upper().encode("ascii")] for name in names}
+    while more := {each.name for each in CAPABILITIES if off.intersection(each.needs)} - off:
+        off |= more
+    return frozenset(off)
 
 
 def capabilities(session: Session) -> bytes:

@@ -27,7 +27,7 @@ _ITEMS = 100
 #: Octets of what names the sections, which the answer about every message repeats.
 _LABELS = 16 * 1024
 #: What is read but once, in octets: a longer list of items is nobody's habit.
-_SHORT = 500
+SHORT = 500
 #: More than any message has.
 _EVERYTHING = 2**63
 #: Deeper than `mailfw.mail.mime` ever looks.
@@ -144,7 +144,7 @@ def fetch(cursor: Cursor) -> tuple[SequenceSet, FetchRequest]:
     wanted = cursor.sequence_set()
     cursor.space()
     rest = cursor.rest()
-    return wanted, _read(cursor) if rest is None or len(rest) > _SHORT else _read_again(rest, cursor.without)
+    return wanted, _read(cursor) if rest is None or len(rest) > SHORT else _read_again(rest, cursor.without)
 
 
 @functools.lru_cache(maxsize=256)

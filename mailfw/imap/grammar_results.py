@@ -64,6 +64,8 @@ def returns(cursor: Cursor, capability: bytes) -> Wanted | None:
             cursor.needs(b"PARTIAL", b"CONTEXT=SEARCH")
             cursor.space()
             page = partial(cursor)
+            if page.from_end:
+                cursor.needs(b"PARTIAL")  # RFC 5267 section 4.4 has no such ranges
         elif name in _RETURNS:
             cursor.needs(_capability_of(_RETURNS[name], capability))
             options.add(_RETURNS[name])
@@ -178,8 +180,8 @@ class Where(enum.Enum):
 
 _WHERE = {where.value: where for where in Where}
 _NAMED = frozenset({Where.SUBTREE, Where.SUBTREE_ONE, Where.MAILBOXES})
-#: RFC 7377 sets no limit on names.
-_MOST_NAMES = 1000
+#: RFC 7377 sets no limit on sources that differ, nor on names in all of them, where a source without any counts too.
+_MOST_SOURCES, _MOST_NAMES = 100, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,16 +193,26 @@ class Source:
 
 
 def sources(cursor: Cursor) -> tuple[Source, ...] | None:
-    """Read ``[SP "IN" SP "(" source-mbox [SP "(" scope-options ")"] ")"]`` of RFC 7377 section 4."""
+    """
+    Read ``[SP "IN" SP "(" source-mbox [SP "(" scope-options ")"] ")"]`` of RFC 7377 section 4.
+
+    What comes twice adds nothing (section 2.2) and is left out.
+    """
     if not cursor.take(b" IN "):
         return None
     cursor.expect(b"(")
-    found = [_source(cursor)]
-    while not cursor.take(b")"):
-        cursor.space()
-        if cursor.peek() == ord("("):
-            raise BadSyntax("There are no options of the scope")
-        found.append(_source(cursor))
+    found: dict[Source, None] = {}
+    names = 0
+    while not (found and cursor.take(b")")):
+        if found:
+            cursor.space()
+            if cursor.peek() == ord("("):
+                raise BadSyntax("There are no options of the scope")
+        source = _source(cursor)
+        found[source] = None
+        names += len(source.names) or 1
+        if len(found) > _MOST_SOURCES or names > _MOST_NAMES:
+            raise BadSyntax("Too many mailboxes")
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailfw.imap import names
+from mailfw.mail.dates import FIRST_TIME, LAST_TIME
 from mailfw.mail.mailbox import SYSTEM_FLAGS
 
 # ATOM-CHAR    = <any CHAR except atom-specials>
@@ -338,7 +339,10 @@ class Cursor:
             raise BadSyntax("There is no such time")
         offset = (zone_hour * 60 + zone_minute) * 60
         here = calendar.timegm((day.year, day.month, day.day, hour, minute, second))
-        return here + offset if found[7] == b"-" else here - offset
+        epoch = here + offset if found[7] == b"-" else here - offset
+        if not FIRST_TIME <= epoch <= LAST_TIME:
+            raise BadSyntax("There is no such time")
+        return epoch
 
 
 @functools.lru_cache(maxsize=256)

@@ -72,6 +72,7 @@ class Known:
     in_body: frozenset[str] = frozenset()
     in_text: frozenset[str] = frozenset()
     _values: dict[bytes, list[str]] = field(default_factory=dict, repr=False)
+    _flags: Flags | None = field(default=None, repr=False)
 
     def values(self, name: bytes) -> list[str]:
         """Return the decoded and folded values of all fields of this name."""
@@ -79,6 +80,12 @@ class Known:
         if values is None:
             values = self._values[name] = [value_text(raw) for raw in _raw_values(self.header, name)]
         return values
+
+    def flags(self, view: View) -> Flags:
+        """Return the flags it has in its view, in lower case."""
+        if self._flags is None:
+            self._flags = lowered(view.flags_of(self.uid))
+        return self._flags
 
 
 # field-name = 1*ftext                                               RFC 5322 section 3.6.8
@@ -161,7 +168,7 @@ def _compiled(key: Key, view: View, told: Told) -> Matcher:
 def _leaf_check(key: Key, view: View) -> Callable[[Known], bool]:
     match key:
         case HasFlag(flag):
-            return _flag_check(flag, view)
+            return lambda known: flag in known.flags(view)
         case IsRecent():
             return lambda known: view.is_recent(known.uid)
         case IsAmong():
@@ -223,30 +230,18 @@ def _negation(matcher: Matcher) -> Matcher:
     return Matcher(check_not, matcher.depth)
 
 
-def _flag_check(flag: str, view: View) -> Callable[[Known], bool]:
-    known_sets: dict[Flags, bool] = {}  # messages share few sets of flags
-
-    def check(known: Known) -> bool:
-        flags = view.flags_of(known.uid)
-        answer = known_sets.get(flags)
-        if answer is None:
-            answer = known_sets[flags] = _has(flags, flag)
-        return answer
-
-    return check
-
-
-def _has(flags: Flags, flag: str) -> bool:
-    return any(flag == each.lower() for each in flags)
+def lowered(flags: Flags) -> Flags:
+    """Return flags in lower case, as keys name them."""
+    return frozenset(map(str.lower, flags))
 
 
 def about_flags(key: Key) -> Callable[[Flags], bool] | None:
-    """Return what a key says of a message's flags, None if it is about anything else."""
+    """Return what a key says of a message's flags in lower case, None if it is about anything else."""
     match key:
         case HasFlag(flag):
-            return lambda flags: _has(flags, flag)
+            return lambda flags: flag in flags
         case Not(HasFlag(flag)):
-            return lambda flags: not _has(flags, flag)
+            return lambda flags: flag not in flags
         case And(keys):
             said = [about_flags(each) for each in keys]
             checks = [each for each in said if each is not None]

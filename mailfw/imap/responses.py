@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from mailfw.imap import names, view
+from mailfw.imap import names
+from mailfw.imap.updates import Exists, Expunge, FlagsChanged, Keywords, Recent, Update, Vanished
+from mailfw.mail.dates import FIRST_TIME, LAST_TIME
 from mailfw.mail.mailbox import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flags
 from mailfw.mail.rights import WRITE, Rights, right_for
 
@@ -167,11 +169,7 @@ def flags(present: Flags, recent: bool = False) -> bytes:
 def internal_date(epoch: int) -> bytes:
     """Return a date-time in UTC, quoted; a time no calendar has becomes the epoch."""
     minute, second = divmod(epoch, 60)
-    return b'"%b:%02d +0000"' % (_minute(minute), second) if _FIRST <= epoch <= _LAST else internal_date(0)
-
-
-#: The years 1 to 9999: there is no way to write others.
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+    return b'"%b:%02d +0000"' % (_minute(minute), second) if FIRST_TIME <= epoch <= LAST_TIME else internal_date(0)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -223,24 +221,24 @@ class Manner:
     rights: Rights
 
 
-def updates(told: list[view.Update], manner: Manner) -> bytes:
+def updates(told: list[Update], manner: Manner) -> bytes:
     """Return the untagged responses that bring a client up to date."""
     return b"".join(_update(update, manner) for update in told)
 
 
-def _update(update: view.Update, manner: Manner) -> bytes:
+def _update(update: Update, manner: Manner) -> bytes:
     match update:
-        case view.Exists(count):
+        case Exists(count):
             return b"* %d EXISTS\r\n" % count
-        case view.Recent(count):
+        case Recent(count):
             return b"* %d RECENT\r\n" % count
-        case view.Expunge(number):
+        case Expunge(number):
             return b"* %d EXPUNGE\r\n" % number
-        case view.Vanished(uids):
+        case Vanished(uids):
             return vanished(runs(uids))
-        case view.Keywords(keywords):
+        case Keywords(keywords):
             return known_flags(keywords, manner.rights)
-        case view.FlagsChanged(uid, number, present, recent, modseq):
+        case FlagsChanged(uid, number, present, recent, modseq):
             shown_uid = uid if manner.with_uid or manner.uid_only else None
             shown_modseq = modseq if manner.with_modseq else None
             return fetched_flags(number, present, recent, shown_uid, shown_modseq, manner.uid_only)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
 
-from mailfw.imap import grammar, limiting, names, responses, telling
+from mailfw.imap import grammar, limiting, names, refusals, responses, telling
 from mailfw.imap.allowances import SessionCount, allowed
 from mailfw.imap.answered import Answered
 from mailfw.imap.capabilities import capability_code
 from mailfw.imap.commands import authenticate, connection, contexts
 from mailfw.imap.farewell import Farewell
+from mailfw.imap.keywords import TOO_MANY, TooManyKeywords, Vocabulary
 from mailfw.imap.lexer import BadSyntax, Cursor, Literal
 from mailfw.imap.news import News
 from mailfw.imap.notifications import Notifications
@@ -73,6 +74,7 @@ class Session:
         "stream",
         "tag",
         "view",
+        "vocabulary",
         "watched",
     )
 
@@ -116,6 +118,8 @@ class Session:
         self.answered = answered
         #: Results that are kept up to date, by the tag of their command (RFC 5267).
         self.contexts: dict[bytes, contexts.Context] = {}
+        #: The keywords of the mailbox that messages were put into last.
+        self.vocabulary = Vocabulary()
         #: Failed logins.
         self.failures = 0
         #: The selected mailbox.
@@ -256,8 +260,10 @@ class Session:
             return responses.bad(str(broken), broken.code)
         except names.BadName as bad:
             return responses.no(str(bad), b"CANNOT")
+        except TooManyKeywords:
+            return TOO_MANY
         except failure.StoreRefusal as refusal:
-            return _refused(refusal)
+            return refusals.answer(refusal)
         except (Disconnected, TimedOut, LineTooLong, ShuttingDown, Farewell):
             raise
         except Exception:
@@ -386,6 +392,7 @@ class Session:
         self._known.clear()
         self.rights = ALL_RIGHTS
         self.notifications = None
+        self.vocabulary = Vocabulary()
         self.heed_rules()
         self.reader.bounds = BEFORE_LOGIN
 
@@ -431,20 +438,3 @@ class Session:
         self.news.hear(modseq)
         if self.idling or (wished is not None and wished.selected is not None):
             self.stream.wake()
-
-
-def _refused(refusal: failure.StoreRefusal) -> Completion:
-    """What a store's refusal is in the codes of RFC 5530."""
-    code, text = _REFUSALS.get(type(refusal), (None, "The mail store refuses that"))
-    return responses.no(str(refusal) or text, code)
-
-
-_REFUSALS: Mapping[type[failure.StoreRefusal], tuple[bytes, str]] = {
-    failure.NoSuchAccount: (b"UNAVAILABLE", "The account is not there"),
-    failure.NoSuchMailbox: (b"NONEXISTENT", "There is no such mailbox"),
-    failure.MailboxExists: (b"ALREADYEXISTS", "There is such a mailbox already"),
-    failure.NameRefused: (b"CANNOT", "No mailbox can have that name"),
-    failure.NoPermission: (b"NOPERM", "You may not do that"),
-    failure.OverQuota: (b"OVERQUOTA", "The quota is used up"),
-    failure.NoSpace: (b"UNAVAILABLE", "There is no room for that at the moment"),
-}

@@ -13,7 +13,8 @@ from mailfw.imap.commands import contexts
 from mailfw.imap.farewell import Farewell
 from mailfw.imap.lexer import BadSyntax
 from mailfw.imap.responses import Manner
-from mailfw.imap.view import Update, View
+from mailfw.imap.updates import Update
+from mailfw.imap.view import View
 from mailfw.mail import failure
 from mailfw.mail.mailbox import MailboxInfo, Snapshot
 from mailfw.mail.rights import Rights

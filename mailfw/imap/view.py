@@ -5,12 +5,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain, compress, count
 from typing import Any, TypeVar
 
+from mailfw.imap.keywords import in_use
 from mailfw.imap.lexer import BadSyntax, SequenceSet, UIDRequired
 from mailfw.imap.modseqs import Modseqs
+from mailfw.imap.updates import Exists, Expunge, FlagsChanged, Keywords, Recent, Update, Vanished
 from mailfw.mail.mailbox import SEEN, SYSTEM_FLAGS, Altered, Flags, Snapshot
 
 T = TypeVar("T")
@@ -21,55 +22,6 @@ _MANY = 32
 _UNUSED = 1000
 #: One empty set for all views of mailboxes where nothing happens.
 _NONE: frozenset[Any] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Keywords:
-    """Keywords that the client has not heard of: all that the mailbox has."""
-
-    keywords: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Exists:
-    """How many messages there are now."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Recent:
-    """How many messages are \\Recent in this session."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Expunge:
-    """The message of this number is gone, and those behind it move up."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Vanished:
-    """The messages with these UIDs, ascending, are gone, for a client that is told so (RFC 7162 section 3.2.10)."""
-
-    uids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FlagsChanged:
-    """A message has other flags, or another modification sequence if that is known, than the client was told."""
-
-    uid: int
-    number: int
-    flags: Flags
-    recent: bool
-    modseq: int | None = None
-
-
-Update = Keywords | Exists | Recent | Expunge | Vanished | FlagsChanged
 
 
 class View:
@@ -166,6 +118,11 @@ class View:
             return [words(kinds[flags[n - 1]], False) for n in numbers]
         worded = [words(kind, False) for kind in kinds]
         return [worded[flags[n - 1]] for n in numbers]
+
+    @property
+    def kinds(self) -> Sequence[Flags]:
+        """The sets of flags that messages have, and perhaps some that none has any more."""
+        return self._kinds
 
     def having(self, wanted: Callable[[Flags], bool]) -> list[int]:
         """Return the UIDs of the messages whose flags are as wanted, ascending."""
@@ -367,13 +324,14 @@ class View:
                 self._new_keywords = True
         return kind
 
-    def _forget_kinds(self) -> None:
-        """Forget sets of flags that no message has any more: a client can make another one with each STORE."""
+    def forget_unused(self) -> None:
+        """Forget sets of flags, and keywords, that no message has any more: clients make others with each STORE."""
         used = sorted(set(self._flags))
         self._kinds = [self._kinds[kind] for kind in used]
         self._kind_numbers = dict(zip(self._kinds, count()))
         places = dict(zip(used, count()))
         self._flags = array("I", map(places.__getitem__, self._flags))
+        self.keywords = in_use(self._kinds)
 
     def _known(self, uids: Sequence[int]) -> Iterable[int]:
         """Those of `uids` (ascending, perhaps very many) that are here."""
@@ -402,7 +360,7 @@ class View:
         if not self._gone:
             self.settled = self.modseq
         if len(self._kinds) > len(self.uids) + _UNUSED:
-            self._forget_kinds()
+            self.forget_unused()
         return updates
 
     def take_keywords(self) -> Keywords | None:

@@ -9,6 +9,9 @@ from functools import lru_cache
 
 from mailfw.mail.fields import without_comments
 
+#: The years 1 to 9999, in seconds since the epoch: there is no way to write others.
+FIRST_TIME, LAST_TIME = -62_135_596_800, 253_402_300_799
+
 # date-time = [ day-of-week "," ] date time [CFWS]                      RFC 5322 section 3.3
 # Seconds are optional there, and section 4.3 has comments (spaces by then) around the colons; the comma, spaces and
 # colons are forgiven where mailers replace them.

@@ -11,7 +11,7 @@ import re
 from mailfw.mail.address import ascii_domain
 from mailfw.mail.address_list import MAX_ADDRESSES, NO_DOMAIN, NO_MAILBOX, MailAddress, parse_addresses
 from mailfw.mail.fields import field_value
-from mailfw.mail.mime import end_of_header
+from mailfw.mail.mime import BLANK_LINE, end_of_header
 from mailfw.mail.plain_fields import plain_field
 from mailfw.mail.seven_bit import SevenBit
 from mailfw.mail.words import encode_words
@@ -61,10 +61,10 @@ def _has_such_part(octets: bytes) -> bool:
     """Whether the header behind anything that looks like a delimiter is no ASCII."""
     start = _delimiter(octets, 0)
     while start >= 0:
-        end = octets.find(b"\r\n\r\n", start)
-        if not octets[start : end if end >= 0 else len(octets)].isascii():
+        blank = BLANK_LINE.search(octets, start)
+        if not octets[start : blank.start() if blank is not None else len(octets)].isascii():
             return True
-        start = _delimiter(octets, end) if end >= 0 else -1
+        start = _delimiter(octets, blank.start()) if blank is not None else -1
     return False
 
 

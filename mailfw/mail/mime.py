@@ -33,7 +33,7 @@ MAX_BOUNDARY = 1000
 #: A longer line is no delimiter, whatever it begins with.
 _MAX_DELIMITER = MAX_BOUNDARY + 70
 
-_BLANK_LINE = re.compile(rb"\n\r?\n")
+BLANK_LINE = re.compile(rb"\n\r?\n")
 # type "/" subtype, whatever follows without a semicolon                    RFC 2045 section 5.1
 _TYPE = re.compile(rb'([^\x00-\x20()<>@,;:\\"/\[\]?=]+)\s*/\s*([^\x00-\x20()<>@,;:\\"/\[\]?=]+)(?:\s|\Z)')
 # mechanism := token                                                      RFC 2045 section 6.1
@@ -189,7 +189,7 @@ class Scanner:
         """Return where the next empty line is, with the line end before it; what was looked through is not again."""
         if self._blank is not None and self._blank[0] >= self._next:
             return self._blank
-        found = _BLANK_LINE.search(self._data, max(self._next, self._no_blank) - self._base)
+        found = BLANK_LINE.search(self._data, max(self._next, self._no_blank) - self._base)
         if found is None:
             self._no_blank = max(self._no_blank, self._base + len(self._data) - 2)
             return None
@@ -387,7 +387,7 @@ def excerpt_of(facts: dict[str, Any], group: object = None) -> Excerpt | None:
 
 def end_of_header(octets: bytes) -> int | None:
     """Return where the body of a message begins; None if that takes a `Scanner` to tell."""
-    blank = _BLANK_LINE.search(octets, 0, MAX_HEADER)
+    blank = BLANK_LINE.search(octets, 0, MAX_HEADER)
     return None if blank is None or octets.startswith((b"\n", b"\r\n")) else blank.end()
 
 

@@ -215,7 +215,9 @@ class Escaped:
 
     def close(self) -> bytes:
         """Return the last line."""
-        return self._line(self._lines.close(), True).removesuffix(b"\r\n")
+        *pieces, last = _cut(self._lines.close(), LINE_LIMIT)
+        lines = [*(self._line(piece, False) for piece in pieces), self._line(last, True)]
+        return b"".join(lines).removesuffix(b"\r\n")
 
     def _line(self, line: bytes, ends: bool) -> bytes:
         continued, self._long = self._long, not ends

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mailfw.mail.mime import BLANK_LINE
+
 #: So many dots are looked at one by one: finding one octet is by far the quickest, and in base64 there is none.
 _FEW = 16
 _DOT_LINE = re.compile(rb"\n\.")
@@ -60,11 +62,11 @@ class Cutter:
         start = 0
         if self._last is not None:
             joined = self._last + octets
-            end = joined.find(b"\r\n\r\n")
-            if end < 0:
-                self._last = joined[-3:]
+            blank = BLANK_LINE.search(joined)
+            if blank is None:
+                self._last = joined[-2:]
                 return octets
-            start = end + 4 - len(self._last)
+            start = blank.end() - len(self._last)
             self._last = None
         return octets[: self._cut(octets, start)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailfw.interfaces import IContent
 from mailfw.mail.downgraded import downgrader_of
+from mailfw.mail.mime import BLANK_LINE
 from mailfw.pop3.body import Cutter, DotStuffer
 from mailfw.wire.interruptions import Disconnected, ShuttingDown, TimedOut
 from mailfw.wire.stream import Stream
@@ -56,6 +57,6 @@ async def send(stream: Stream, content: IContent, title: bytes, as_it_is: bool, 
 async def _beginning(content: IContent, lines: int | None) -> bytes:
     """Read the first piece, with as much of the header in it as RETR would see."""
     octets = await content.read(0, CHUNK if lines is None or lines > FEW else BEGINNING)
-    if b"\r\n\r\n" not in octets and len(octets) < min(CHUNK, content.size):
+    if BLANK_LINE.search(octets) is None and len(octets) < min(CHUNK, content.size):
         octets += await content.read(len(octets), CHUNK - len(octets))
     return octets

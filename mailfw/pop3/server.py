@@ -140,8 +140,8 @@ class Session:
         self._stream.write(answer.octets(self._language, *values))
 
     def _refuse(self, answer: Answer, *values: object) -> None:
-        """Answer no; too often, and it is the last answer."""
-        self._errors += 1
+        """Answer no; too often, and it is the last answer.  That a message is gone is no error of the client's."""
+        self._errors += answer is not responses.MESSAGE_GONE
         if self._errors > self._settings.hard_errors:
             answer, values = responses.TOO_MANY_ERRORS, ()
             self._over = True

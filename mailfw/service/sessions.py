@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from mailfw.configuration import Configuration
 from mailfw.configuration.keys import IMAPClient
 from mailfw.imap.allowances import BY_ACCOUNT, Rule, SessionCount
 from mailfw.imap.allowances import Allowance as ClientAllowance
-from mailfw.imap.capabilities import CAPABILITIES
+from mailfw.imap.capabilities import switched_off
 from mailfw.imap.factory import IMAPSettings, imap_factory
 from mailfw.interfaces import IIntake
 from mailfw.mail.envelope import Service
@@ -167,7 +167,7 @@ def _imap(parts: Parts, name: str, sessions: SessionCount) -> SessionFactory:
         tls=_start_tls(parts, name),
         allow_plaintext_auth=configuration.allow_plaintext_auth,
         allowance=ClientAllowance(
-            _capabilities(imap.without),
+            switched_off(imap.without),
             imap.line,
             imap.command,
             configuration.limits.message_size,
@@ -197,17 +197,12 @@ def _imap(parts: Parts, name: str, sessions: SessionCount) -> SessionFactory:
     )
 
 
-def _capabilities(names: Sequence[str]) -> frozenset[bytes]:
-    known = {each.name.upper(): each.name for each in CAPABILITIES}
-    return frozenset(known[name.upper().encode("ascii")] for name in names)
-
-
 def _rule(client: IMAPClient) -> Rule:
     return Rule(
         [each.lower() for each in client.accounts],
         Networks(client.networks),
         [each.lower() for each in client.programs],
-        _capabilities(client.without),
+        switched_off(client.without),
         client.line,
         client.command,
         client.message,

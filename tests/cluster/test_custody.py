@@ -16,7 +16,6 @@ from mailfw.cluster.keeper import Counting, Keeper, WorkerDesk
 from mailfw.cluster.procedures import ConnectionToKeeperLost, RemoteFault
 from mailfw.interfaces import IDeliveryPolicy, IIntake
 from mailfw.mail.address import Address
-from mailfw.mail.content import Octets
 from mailfw.mail.envelope import Client, Envelope, Service
 from mailfw.mail.failure import NoSpace
 from mailfw.mail.outcome import Delivered
@@ -30,6 +29,7 @@ from mailfw.queue.custody import SpoolCustody
 from mailfw.queue.intake import Intake
 from mailfw.queue.planning import Planner
 from mailfw.site import Site
+from mailfw.stores.kept import KeptContent
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.intake import IntakeContract
 from mailfw.testing.policy import PolicyContract
@@ -120,7 +120,7 @@ class CustodyTests(Halls, TestCase):
         taking = []
         for number in range(60):
             octets = b"%d " % number * (10 if number % 5 else 60_000)
-            message = queued(f"m{number}", len(octets)), Octets(octets)
+            message = queued(f"m{number}", len(octets)), KeptContent(octets)
             taking.append(Deferred.fromCoroutine(workers[number % 3].take([message])))
         await gatherResults(taking)
         found = await house.queued()
@@ -146,7 +146,7 @@ class CustodyTests(Halls, TestCase):
         house.spool.put = put
         custody: Any = RemoteCustody(self.worker())
         with self.assertRaises(NoSpace):
-            await custody.take([(queued("m", 3), Octets(b"abc"))])
+            await custody.take([(queued("m", 3), KeptContent(b"abc"))])
 
     async def test_a_worker_that_dies_leaves_no_draft(self) -> None:
         self.found(Path(self.mktemp()))
@@ -163,7 +163,9 @@ class CustodyTests(Halls, TestCase):
         house = self.found(Path(self.mktemp()))
         custody: Any = RemoteCustody(self.worker())
         pendings = (Pending(ANN, ANN),)
-        outcomes = await custody.deliver(Route("mailbox"), Envelope("m", None, (ANN,)), pendings, Octets(b"abc"), False)
+        outcomes = await custody.deliver(
+            Route("mailbox"), Envelope("m", None, (ANN,)), pendings, KeptContent(b"abc"), False
+        )
         self.assertEqual(outcomes, {ANN: Delivered()})
         self.assertEqual(house.courier.messages(ANN), [b"abc"])
 

@@ -50,7 +50,13 @@ class Grammar(SessionCase):
             (b'"31-Dec-1969 19:00:00 -0500"', 0),
         ):
             self.assertEqual(grammar_append.head(Cursor((b" " + date + b" ",))).received, seconds)
-        for date in (b'"30-Feb-2020 00:00:00 +0000"', b'"1-Jan-0000 00:00:00 +0000"', b'"1-Jan-2020 24:00:00 +0000"'):
+        for date in (
+            b'"31-Dec-9999 23:59:59 -9959"',
+            b'"1-Jan-0001 00:00:00 +0001"',
+            b'"30-Feb-2020 00:00:00 +0000"',
+            b'"1-Jan-0000 00:00:00 +0000"',
+            b'"1-Jan-2020 24:00:00 +0000"',
+        ):
             self.assertRaises(BadSyntax, grammar_append.head, Cursor((b" " + date + b" ",)))
 
     def test_where_the_message_begins(self) -> None:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from mailfw.imap import responses
 from mailfw.imap.allowances import Allowance, Rule, SessionCount, allowed
-from mailfw.imap.capabilities import CAPABILITIES
+from mailfw.imap.capabilities import CAPABILITIES, switched_off
 from mailfw.imap.factory import imap_factory
 from mailfw.imap.verbs import COMMANDS
 from mailfw.network import Networks
@@ -46,6 +46,8 @@ _BELONGS = {
     b"UTF8=ACCEPT": [b"APPEND INBOX UTF8 (~{3+}\r\nabc)"],
     b"LIST-EXTENDED": [b'LIST "" (a b)', b'LIST (SUBSCRIBED) "" *', b'LIST "" * RETURN (CHILDREN)'],
     b"LIST-STATUS": [b'LIST "" * RETURN (STATUS (MESSAGES))'],
+    b"LIST-METADATA": [b'LIST "" * RETURN (METADATA (/shared/comment))'],
+    b"LIST-MYRIGHTS": [b'LIST "" * RETURN (MYRIGHTS)'],
     b"SPECIAL-USE": [b'LIST (SPECIAL-USE) "" *', b'LIST "" * RETURN (SPECIAL-USE)'],
     b"ESEARCH": [b"SEARCH RETURN (MIN) ALL"],
     b"SEARCHRES": [b"SEARCH RETURN (SAVE) ALL", b"FETCH $ FLAGS", b"SEARCH $"],
@@ -57,10 +59,25 @@ _BELONGS = {
     b"MESSAGELIMIT": [b"SEARCH UIDAFTER 1", b"SEARCH NOT UIDBEFORE 1"],
     b"WITHIN": [b"SEARCH OLDER 10", b"SEARCH OR YOUNGER 10 ALL"],
     b"CONTEXT=SEARCH": [b"SEARCH RETURN (UPDATE) ALL", b"SEARCH RETURN (CONTEXT) ALL"],
-    b"PARTIAL": [b"FETCH 1 FLAGS (PARTIAL 1:2)"],
+    b"PARTIAL": [b"FETCH 1 FLAGS (PARTIAL 1:2)", b"SEARCH RETURN (PARTIAL -1:-2) ALL"],
     b"SORT=DISPLAY": [b"SORT (DISPLAYFROM) UTF-8 ALL", b"SORT (REVERSE DISPLAYTO) UTF-8 ALL"],
     b"ESORT": [b"SORT RETURN (COUNT) (DATE) UTF-8 ALL"],
     b"CONTEXT=SORT": [b"SORT RETURN (UPDATE) (DATE) UTF-8 ALL"],
+}
+#: What goes with a capability that is switched off.
+_NEEDED = {
+    b"AUTH": b"SASL-IR",
+    b"ENABLE": b"IMAP4rev2 QRESYNC UIDONLY UTF8=ACCEPT",
+    b"CONDSTORE": b"QRESYNC",
+    b"ESEARCH": b"SEARCHRES PARTIAL CONTEXT=SEARCH CONTEXT=SORT",
+    b"CONTEXT=SEARCH": b"CONTEXT=SORT",
+    b"SORT": b"SORT=DISPLAY ESORT CONTEXT=SORT",
+    b"ESORT": b"CONTEXT=SORT",
+    b"LIST-EXTENDED": b"LIST-STATUS LIST-METADATA LIST-MYRIGHTS",
+    b"METADATA": b"LIST-METADATA",
+    b"ACL": b"LIST-MYRIGHTS",
+    b"QUOTA": b"QUOTASET",
+    b"OBJECTID": b"JMAPACCESS",
 }
 
 
@@ -81,7 +98,7 @@ class OfferTests(SessionCase):
 
     def refused(self, line: bytes, *without: bytes) -> bytes:
         """Return what a line with literals in it is answered in a session without capabilities."""
-        self.settings = replace(self.settings, allowance=Allowance(frozenset(without)))
+        self.settings = replace(self.settings, allowance=Allowance(switched_off(map(bytes.decode, without))))
         dialogue = self.log_in() if not line.startswith(_BEFORE) else self.connect()
         if not line.startswith((b"SELECT", *_BEFORE)):
             self.ask(dialogue, b"s SELECT INBOX")
@@ -94,6 +111,21 @@ class OfferTests(SessionCase):
             for line in lines:
                 self.assertRegex(self.refused(line, capability), rb"(?m)^a BAD There is no ", capability)
                 self.assertNotRegex(self.refused(line), rb"(?m)^a BAD There is no ", line)
+
+    def test_what_needs_it_goes_too(self) -> None:
+        self.put()
+        for capability, needing in _NEEDED.items():
+            off = switched_off([capability.decode().lower()])
+            self.assertEqual(off, {capability, *needing.split()}, capability)
+            self.settings = replace(self.settings, allowance=Allowance(off))
+            self.assertEqual(off.intersection(self.offered(self.log_in())), set(), capability)
+            for line in [line for name in needing.split() for line in _BELONGS.get(name, ())]:
+                self.assertRegex(self.refused(line, capability), rb"(?m)^a BAD There is no ", capability)
+
+    def test_nothing_else_needs_another(self) -> None:
+        for each in CAPABILITIES:
+            alone = switched_off([each.name.decode()]) == {each.name}
+            self.assertEqual(alone, each.name not in _NEEDED, each.name)
 
     def test_all_commands_of_extensions_can_be_switched_off(self) -> None:
         plain = b"CAPABILITY NOOP LOGOUT LOGIN SELECT EXAMINE CREATE DELETE RENAME SUBSCRIBE UNSUBSCRIBE LIST LSUB"
@@ -311,5 +343,5 @@ class JMAPTests(SessionCase):
         self.assertIn(b"JMAPACCESS", self.ask(dialogue, b"c CAPABILITY"))
         told = b'* JMAPACCESS "https://mail.example.org/.well-known/jmap"\r\nj OK That is all\r\n'
         self.assertEqual(self.ask(dialogue, b"j GETJMAPACCESS"), told)
-        self.settings = replace(self.settings, allowance=Allowance(without=frozenset({b"OBJECTID"})))
+        self.settings = replace(self.settings, allowance=Allowance(switched_off(["OBJECTID"])))
         self.assertNotIn(b"JMAPACCESS", self.ask(self.log_in(), b"c CAPABILITY"), "RFC 9698 section 3")

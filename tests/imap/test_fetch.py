@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from mailfw.imap.commands.fetch import _plan, _told
 from mailfw.mail.mailbox import INBOX, FlagChange, NewMessage
 from mailfw.testing.dialogue import Dialogue, run_now
 from tests.imap.sessions import ANN, HeldDraft, SessionCase
@@ -98,6 +99,20 @@ class Facts(FetchCase):
     def open_with(self, store: Any) -> Dialogue:
         self.portal.realm = self.realm
         return self.open()
+
+
+class Kept(FetchCase):
+    """What a request comes to is kept for the next one that is the same, unless it is long."""
+
+    def test_only_short_requests(self) -> None:
+        self.put(1)
+        dialogue = self.open()
+        for names, kept in ((b"X-One X-Two", 1), (b"X " * 1000 + b"Y", 0)):
+            _told.cache_clear()
+            _plan.cache_clear()
+            for _ in range(2):
+                self.fetch(dialogue, b"(FLAGS BODY.PEEK[HEADER.FIELDS (" + names + b")])")
+            self.assertEqual([_told.cache_info().currsize, _plan.cache_info().currsize], [kept, kept])
 
 
 class Octets(FetchCase):

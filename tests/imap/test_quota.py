@@ -109,7 +109,7 @@ class Setting(QuotaCase):
         self.assertEqual(self.quotas.limited, {BOB: QuotaLimits(512 * 1024, 10)})
         self.says(self.here, b"GETQUOTA bob@example.org", b"* QUOTA bob@example.org (STORAGE 0 512 MESSAGE 0 10)")
         self.says(self.here, b'SETQUOTA "" (MESSAGE 1)', b'* QUOTA "" (MESSAGE 0 1)')
-        self.says(self.here, b"SETQUOTA bob@example.org ()", b"* QUOTA bob@example.org ()")
+        self.says(self.here, b"SETQUOTA bob@example.org ()")
         self.assertEqual(self.quotas.limited[BOB], QuotaLimits())
 
     def test_what_cannot_be(self) -> None:

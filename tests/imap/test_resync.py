@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.imap import grammar, resync
 from mailfw.imap.allowances import Rule
+from mailfw.imap.capabilities import switched_off
 from mailfw.imap.lexer import BadSyntax, Cursor
 from mailfw.imap.modseqs import Modseqs
 from mailfw.imap.view import View
@@ -422,7 +423,7 @@ class Traps(Case):
         self.assertIn(b"* 1 FETCH (FLAGS ", self.ask(here, b"e FETCH 1:* (FLAGS)"))
 
     def test_condstore_that_is_switched_off(self) -> None:
-        rule = Rule(without=frozenset({b"CONDSTORE"}))
+        rule = Rule(without=switched_off(["CONDSTORE"]))
         self.settings = replace(self.settings, rules=[rule])
         here = self.log_in()
         self.assertNotIn(b"QRESYNC", self.ask(here, b"a CAPABILITY"))

@@ -6,6 +6,7 @@ from typing import Any
 
 from zope.interface import alsoProvides, noLongerProvides
 
+from mailfw.imap.commands.finder import Finder
 from mailfw.mail.mailbox import INBOX, FlagChange, NewMessage
 from mailfw.mail.terms import KEPT, PART_LIMIT
 from mailfw.optional import ISearchedMail
@@ -362,6 +363,43 @@ class Cost(SearchCase):
         self.assertEqual(self.cost(b"BODY needle"), ["rows 1", "content"])
         self.assertEqual(self.cost(b"BODY needle ANSWERED"), [])
         self.assertEqual(self.search(self.open(), b"BODY needle"), [long])
+
+
+class Kinds(SearchCase):
+    """Many keys about many kinds of flags."""
+
+    asks_store = False
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(20):
+            self.put(1, "Odd" if number % 2 else "Even", f"Own{number}")
+        self.put(300)
+        self.keys = b" UNKEYWORD".join(b" none%d" % number for number in range(1, 500))
+        self.dialogue = self.open()
+
+    def test_what_is_found(self) -> None:
+        for keys, found in (
+            (b"KEYWORD odd UNKEYWORD OWN3 UID 1:9", [2, 6, 8]),
+            (b"KEYWORD odd NOT KEYWORD Own19 UNKEYWORD" + self.keys, list(range(2, 20, 2))),
+            (b"UID 1:9 KEYWORD EVEN UNKEYWORD" + self.keys, [1, 3, 5, 7, 9]),
+            (b"OR KEYWORD own0 KEYWORD OWN19", [1, 20]),
+        ):
+            self.assertEqual(self.search(self.dialogue, keys), found, keys[:50])
+
+    def test_others_have_their_turn(self) -> None:
+        pause = Finder._pause
+        pauses: list[Finder] = []
+
+        async def paused(finder: Finder) -> None:
+            pauses.append(finder)
+            await pause(finder)
+
+        self.patch(Finder, "_pause", paused)
+        for keys in (b"UNKEYWORD" + self.keys, b"UID 1:20 UNKEYWORD" + self.keys):
+            pauses.clear()
+            self.search(self.dialogue, keys)
+            self.assertGreater(len(pauses), 5, keys[:9])
 
 
 class Turns(SearchCase):

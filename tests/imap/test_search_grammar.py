@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailfw.imap.grammar_results import Source, Where, sources
 from mailfw.imap.grammar_search import UnknownCharset, search
 from mailfw.imap.keys import (
     And,
@@ -129,3 +130,25 @@ class Reading(SynchronousTestCase):
     def test_nothing_but_refusals(self, text: bytes) -> None:
         with contextlib.suppress(BadSyntax, UnknownCharset):
             read(text)
+
+
+class Sources(SynchronousTestCase):
+    """RFC 7377 section 2.2."""
+
+    def test_what_comes_twice_adds_nothing(self) -> None:
+        found = sources(Cursor([b" IN (personal inboxes" + b" personal" * 500 + b")"]))
+        self.assertEqual(found, (Source(Where.PERSONAL), Source(Where.INBOXES)))
+
+    def test_there_are_not_too_many(self) -> None:
+        names = b" ".join(b"m%d" % number for number in range(500))
+        for text in (
+            b"personal " * 1000 + b"personal",
+            b"mailboxes m " * 1000 + b"inboxes",
+            b" ".join(b"mailboxes m%d" % number for number in range(101)),
+            b"mailboxes (" + names + b") subtree (" + names + b") inboxes",
+            b"mailboxes (" + names + b" " + names + b" more)",
+        ):
+            with self.assertRaises(BadSyntax):
+                sources(Cursor([b" IN (" + text + b")"]))
+        found = sources(Cursor([b" IN (mailboxes (" + names + b") subtree (" + names + b"))"]))
+        self.assertEqual([len(each.names) for each in found or ()], [500, 500])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from mailfw.imap.allowances import Allowance
 from mailfw.imap.answered import Answered
+from mailfw.imap.capabilities import switched_off
 from mailfw.imap.commands.finder import Finder, TookTooLong
 from mailfw.mail.failure import NoSuchMailbox
 from mailfw.mail.mailbox import CreateMailbox, FlagChange, NewMessage, Path, Subscribe
@@ -478,7 +479,7 @@ class SwitchedOff(ReturnCase):
         told = self.ask(dialogue, b"c CAPABILITY").split()
         offered = b"SORT SORT=DISPLAY ESORT CONTEXT=SORT THREAD=REFERENCES THREAD=REFS THREAD=ORDEREDSUBJECT UIDBATCHES"
         self.assertLessEqual(set(offered.split()), set(told))
-        without = frozenset({b"SORT", b"THREAD", b"UIDBATCHES", b"MULTISEARCH"})
+        without = switched_off(["SORT", "THREAD", "UIDBATCHES", "MULTISEARCH"])
         self.settings = replace(self.settings, allowance=Allowance(without))
         dialogue = self.open()
         told = self.ask(dialogue, b"c CAPABILITY").split()
@@ -643,5 +644,6 @@ class Bounds(ReturnCase):
             b"SORT (DATE) UTF-8 SUBJECT x",
             b"THREAD REFS UTF-8 SUBJECT x",
             b"ESEARCH IN (personal) SUBJECT x",
+            b"ESEARCH IN (mailboxes nowhere) ALL",
         ):
             self.assertTrue(self.ask(dialogue, b"a " + line).startswith(b"a NO [LIMIT] "), line)

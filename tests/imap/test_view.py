@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
-from mailfw.imap.view import Exists, Expunge, FlagsChanged, Keywords, Recent, View
+from mailfw.imap.updates import Exists, Expunge, FlagsChanged, Keywords, Recent
+from mailfw.imap.view import View
 from mailfw.mail.mailbox import Altered, FlagChange, Flags, MailboxInfo, NewMessage, Snapshot
 from mailfw.stores.memory import MemoryStore
 from mailfw.testing.dialogue import run_now

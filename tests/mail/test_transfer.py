@@ -99,6 +99,11 @@ class RepairTests(Case):
         raw = written.replace(b"=FF", b"\xff").replace(b"=\r\n", b"")
         self.assertEqual(quopri.decodestring(self.same_for_any_split(Escaped, [raw], cut)), b"".join(pieces))
 
+    def test_the_last_line_may_be_too_long_too(self) -> None:
+        for length in range(990, 1010):
+            for make in (Escaped, Cleansed):
+                self.same_for_any_split(make, [b"x" * length], 998)
+
     @given(TEXTS, st.integers(1, 700))
     def test_whatever_it_was_it_becomes_seven_bits(self, pieces: list[bytes], cut: int) -> None:
         self.same_for_any_split(Escaped, pieces, cut)

@@ -84,7 +84,8 @@ class CutterTests(SynchronousTestCase):
             (b"no end", 0, b"no end"),
             (b"", 3, b""),
             (b"A: 1\r\n\r\n", 0, b"A: 1\r\n\r\n"),
-            (b"A: 1\n\nnot the end\r\n\r\nx\r\n", 0, b"A: 1\n\nnot the end\r\n\r\n"),
+            (b"A: 1\n\nbody\r\n\r\nx\r\n", 1, b"A: 1\n\nbody\r\n"),
+            (b"A: 1\r\n\nbody\n", 0, b"A: 1\r\n\n"),
         ]:
             for edge in range(len(octets) + 1):
                 self.assertEqual(cut(pieces(octets, edge), lines), passed, (octets, lines, edge))

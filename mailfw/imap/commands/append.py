@@ -32,6 +32,7 @@ async def append(session: Session, cursor: Cursor) -> Completion:
         except Refused as refused:
             return refused.completion
         try:
+            new = await session.vocabulary.spell(session.store, session.account, target.id, new)
             appended = await session.store.append(session.account, target.id, new)
         except NoSuchMailbox:
             return TRY_CREATE

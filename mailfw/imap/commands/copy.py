@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar, limiting, names, responses, telling
+from mailfw.imap.keywords import in_use
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
+from mailfw.imap.view import View
 from mailfw.mail.failure import NoSuchMailbox
-from mailfw.mail.mailbox import Copied, MailboxInfo
+from mailfw.mail.mailbox import NO_FLAGS, Copied, Flags, MailboxInfo
 from mailfw.mail.personal import require
 from mailfw.mail.rights import INSERT
 
@@ -56,6 +58,7 @@ async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> C
         return refused
     uids = limiting.within(session, uids)
     try:
+        await session.vocabulary.check(session.store, session.account, target.id, _keywords(view, uids))
         copied = await session.store.copy(session.account, view.mailbox_id, uids, target.id, move)
     except NoSuchMailbox:
         return TRY_CREATE
@@ -63,6 +66,10 @@ async def _copy(session: Session, cursor: Cursor, by_uid: bool, move: bool) -> C
     if move:
         session.notice(view.mailbox_id, copied.modseq)
     return copied
+
+
+def _keywords(view: View, uids: Sequence[int]) -> Flags:
+    return in_use(view.worded_flags(view.numbers_of(uids), lambda flags, _: flags)) if view.keywords else NO_FLAGS
 
 
 def _copy_uid(copied: Copied) -> bytes | None:

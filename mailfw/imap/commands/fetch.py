@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mailfw.imap import grammar_fetch, limiting, responses, resync, telling
 from mailfw.imap.commands.contents import opened
 from mailfw.imap.commands.sections import SectionReader, is_decodable, is_listed, listed_octets, without_nul
-from mailfw.imap.grammar_fetch import FetchRequest, Item, Section
+from mailfw.imap.grammar_fetch import SHORT, FetchRequest, Item, Section
 from mailfw.imap.lexer import BadSyntax, Cursor, SequenceSet
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
@@ -60,7 +60,8 @@ async def fetch(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
     if request.changed_since is not None or request.vanished:
         uids = await _of_changed(session, wanted, request, uids, by_uid)
     uids = limiting.within(session, uids)
-    facts, sections = _told(request, by_uid and not session.uid_only)
+    told = _told if _is_short(request.items) else _told.__wrapped__
+    facts, sections = told(request, by_uid and not session.uid_only)
     if Item.MODSEQ in facts:
         await telling.know_modseqs(session)
     sent, has_unknown = await send(session, facts, sections, uids)
@@ -111,6 +112,11 @@ async def _of_changed(
         named = [(1, _LAST_UID)] if wanted.is_saved else resync.normal(wanted)
         session.stream.write(responses.vanished(resync.common(missing, named), earlier=True))
     return view.changed_since(uids, since)
+
+
+def _is_short(items: Iterable[Item | Section]) -> bool:
+    """Whether what this comes to is worth keeping: a client may name very many fields, and never do it again."""
+    return sum([len(item.label) for item in items if isinstance(item, Section)]) <= SHORT
 
 
 @functools.lru_cache(maxsize=256)
@@ -258,7 +264,7 @@ class _Sections:
         self._sections = sections
         self._lines = _FactLines(self._view, facts)
         self._separator = b" " if facts else b""
-        plan = _plan(facts, tuple(sections))
+        plan = (_plan if _is_short(sections) else _plan.__wrapped__)(facts, tuple(sections))
         self._whole, self._is_listed, self._want = plan.whole, plan.is_listed, plan.want
         self._marks_seen = not plan.peeks and session.marks_seen
         # What has become \Seen, and the client was not told of yet.

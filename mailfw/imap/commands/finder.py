@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from itertools import compress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mailfw.imap import fuzzy
 from mailfw.imap.asking import ask
@@ -14,16 +14,29 @@ from mailfw.imap.body_text import TextFinder
 from mailfw.imap.commands.columns import columns
 from mailfw.imap.commands.contents import opened
 from mailfw.imap.keys import And, HasChanged, HasId, InBody, InText, IsAmong, Key, Saved, Sent
-from mailfw.imap.matching import NARROWING, Depth, Known, Matcher, about_flags, compile_key, depth_of, leaves, looked_at
+from mailfw.imap.matching import (
+    NARROWING,
+    Depth,
+    Known,
+    Matcher,
+    about_flags,
+    compile_key,
+    depth_of,
+    leaves,
+    looked_at,
+    lowered,
+)
 from mailfw.imap.sieve import Sieve, sieve_of
 from mailfw.imap.told import Told, gathered
 from mailfw.imap.view import View
-from mailfw.mail.mailbox import Want
+from mailfw.mail.mailbox import Flags, Want
 from mailfw.mail.sought import Condition, SearchAnswer
 from mailfw.optional import ISearchedMail
 
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
+
+T = TypeVar("T")
 
 #: Keys tried before other sessions may have their turn, and keys that are tried on thousands of messages at once.
 _TRIES, _SIEVED = 2000, 20
@@ -37,6 +50,12 @@ _TEXTS = 10
 
 class TookTooLong(Exception):
     """A search took longer than the client may have the server work for it."""
+
+
+def check_time(until: float | None) -> None:
+    """Raise `TookTooLong` where a search had to be done until then."""
+    if until is not None and time.monotonic() > until:
+        raise TookTooLong
 
 
 class Finder:
@@ -54,7 +73,7 @@ class Finder:
         keys = list(map(fuzzy.expanded, key.keys))
         # What leaves few messages, of which others then are asked, costs next to nothing.
         self._chosen = looked_at(_taken_sets(keys), view)
-        self._flags = [check for check in map(about_flags, keys) if check is not None]
+        self._flags = And(tuple(each for each in keys if about_flags(each) is not None))
         keys = [each for each in keys if about_flags(each) is None]
         self._sieve, keys = _taken_sieve(keys)
         self._key = gathered(And(tuple(keys)))
@@ -64,7 +83,7 @@ class Finder:
         parts = list(leaves(self._key))
         self._has_modseq = any(isinstance(part, HasChanged) for part in parts)
         self._depths = {depth_of(part) for part in parts}
-        self._portion = max(1, _TRIES // (len(parts) + 1))
+        self._portion = _portion(parts)
         self._want = _want(parts)
         self._finder = TextFinder(
             frozenset(part.text for part in parts if isinstance(part, InBody)),
@@ -79,7 +98,7 @@ class Finder:
         """Return the UIDs of what matches, ascending; of these messages of the view, if any are given."""
         self._found = []
         await self._pause()
-        candidates = self._candidates(among)
+        candidates = await self._candidates(among)
         if candidates and self._sieve is not None:
             candidates = await self._sifted(candidates, self._sieve)
         undecided = await self._look_at_view(candidates)
@@ -122,14 +141,10 @@ class Finder:
 
     async def _pause(self) -> None:
         """Let others have their turn, if the search may go on at all."""
-        self._check_time()
+        check_time(self._until)
         await self._session.stream.give_way()
 
-    def _check_time(self) -> None:
-        if self._until is not None and time.monotonic() > self._until:
-            raise TookTooLong
-
-    def _candidates(self, among: Sequence[int] | None) -> Sequence[int]:
+    async def _candidates(self, among: Sequence[int] | None) -> Sequence[int]:
         """Return what a set and flags leave of the view, or of these messages."""
         view, chosen = self._view, self._chosen
         if among is None:
@@ -137,24 +152,35 @@ class Finder:
         elif chosen is not view.uids:
             both = frozenset(chosen)
             among = [uid for uid in among if uid in both]
-        return view.without_gone(self._with_flags(among) if self._flags else among)
+        check = about_flags(self._flags) if self._flags.keys else None
+        return view.without_gone(await self._with_flags(among, check) if check is not None else among)
 
-    def _with_flags(self, uids: Sequence[int]) -> Sequence[int]:
-        view, checks = self._view, self._flags
+    async def _with_flags(self, uids: Sequence[int], check: Callable[[Flags], bool]) -> Sequence[int]:
+        view = self._view
         if len(uids) * _FEW < len(view.uids):
-            return [uid for uid in uids if all(check(view.flags_of(uid)) for check in checks)]
-        having = view.having(lambda flags: all(check(flags) for check in checks))
+            return await self._flagged(uids, lambda uid: check(lowered(view.flags_of(uid))))
+        kinds = frozenset(await self._flagged(view.kinds, lambda kind: check(lowered(kind))))
+        having = view.having(kinds.__contains__)
         if uids is view.uids:
             return having
         wanted = frozenset(having)
         return [uid for uid in uids if uid in wanted]
+
+    async def _flagged(self, among: Sequence[T], is_right: Callable[[T], bool]) -> list[T]:
+        """Return messages, or kinds of flags, of which this is true."""
+        found: list[T] = []
+        size = _portion(leaves(self._flags))
+        for start in range(0, len(among), size):
+            found += filter(is_right, among[start : start + size])
+            await self._pause()
+        return found
 
     async def _sifted(self, uids: Sequence[int], sieve: Sieve) -> Sequence[int]:
         found: list[int] = []
         async with aclosing(columns(self._session, self._view, uids, sieve.want)) as batches:
             async for batch in batches:
                 found += compress(batch.uids, sieve.check(batch))
-                self._check_time()
+                check_time(self._until)
         return found
 
     async def _look_at_view(self, uids: Sequence[int]) -> Sequence[int]:
@@ -214,6 +240,11 @@ class Finder:
             self._found.append(known.uid)
         elif answer is None:
             undecided.append(known.uid)
+
+
+def _portion(parts: Iterable[Key]) -> int:
+    """Return on how many messages keys are tried before others may have their turn."""
+    return max(1, _TRIES // (sum(1 for _ in parts) + 1))
 
 
 def _want(parts: Sequence[Key]) -> Want:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mailfw.imap import grammar_results, limiting, names, responses, results
 from mailfw.imap.commands import contexts, search
-from mailfw.imap.commands.finder import Finder, TookTooLong
+from mailfw.imap.commands.finder import Finder, TookTooLong, check_time
 from mailfw.imap.grammar_results import Return, Source, Wanted, Where
 from mailfw.imap.keys import And, HasChanged, IsAmong
 from mailfw.imap.lexer import BadSyntax, Cursor
@@ -40,10 +40,11 @@ async def esearch(session: Session, cursor: Cursor) -> Completion:
     search.check_wanted(session, wanted, key)
     await search.make_ready(session, key)
     seconds = session.allowance.search_time
-    searching = _Searching(session, wanted, key, time.monotonic() + seconds if seconds else None)
-    infos = await _chosen(session, sources)
+    until = time.monotonic() + seconds if seconds else None
+    searching = _Searching(session, wanted, key, until)
     try:
         with search.saving(session, wanted):
+            infos = await _chosen(session, sources, until)
             for at, info in enumerate(infos):
                 session.progress = at, len(infos)
                 await searching.search_in(info)
@@ -125,13 +126,21 @@ class _Searching:
             contexts.refuse(self._session)
 
 
-async def _chosen(session: Session, sources: Iterable[Source]) -> list[MailboxInfo]:
-    """Return the mailboxes that may be read, each once, in the order in which they are first named."""
+async def _chosen(session: Session, sources: Iterable[Source], until: float | None) -> list[MailboxInfo]:
+    """
+    Return the mailboxes that may be read, each once, in the order in which they are first named.
+
+    Raises `TookTooLong`.
+    """
     infos = {info.path: info for info in await session.store.mailboxes(session.account)}
     elsewhere: Path = ()
     if ISharingView.providedBy(session.store):
         elsewhere = await ISharingView(session.store).namespace(session.account)
-    found = {info.id: info for source in sources for info in _of(session, source, infos, elsewhere)}
+    found: dict[str, MailboxInfo] = {}
+    for source in sources:
+        check_time(until)
+        found.update((info.id, info) for info in _of(session, source, infos, elsewhere))
+        await session.stream.give_way()
     return [info for info in found.values() if READ in info.rights]
 
 

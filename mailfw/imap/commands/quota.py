@@ -94,7 +94,8 @@ async def set_quota(session: Session, cursor: Cursor) -> Completion:
         quota = await session.store.quota(account)
     except NoSuchAccount:
         return _NO_ROOT
-    session.stream.write(_line(root, quota))
+    if _is_limited(quota):
+        session.stream.write(_line(root, quota))
     return responses.ok("So be it")
 
 

@@ -44,11 +44,12 @@ async def replace(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
             await telling.refresh(session)
             if session.selected.is_gone(uids[0]):
                 return _GONE
-            [new] = await messages.finish(only_one=True)
+            arrived = await messages.finish(only_one=True)
         except Refused as refused:
             return refused.completion
         source = session.selected.mailbox_id
         try:
+            [new] = await session.vocabulary.spell(store, session.account, target.id, arrived)
             replaced = await replacing.replace(session.account, source, uids[0], target.id, new)
         except NoSuchMessage:
             return _GONE

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mailfw.imap import grammar, limiting, responses, telling
+from mailfw.imap import grammar, keywords, limiting, responses, telling
 from mailfw.imap.lexer import Cursor
 from mailfw.imap.responses import Completion
 from mailfw.imap.view import View
@@ -15,8 +15,6 @@ from mailfw.mail.mailbox import SYSTEM_FLAGS, Altered, FlagChange, Flags
 if TYPE_CHECKING:
     from mailfw.imap.server import Session
 
-#: Keywords in one mailbox.  RFC 3501 sets no limit; every client that opens the mailbox is told all of them.
-_KEYWORDS = 500
 #: Answers are handed over in portions, for slow clients.
 _PORTION = 1000
 
@@ -31,9 +29,16 @@ async def store(session: Session, cursor: Cursor, by_uid: bool) -> Completion:
         await telling.know_modseqs(session)
     if session.read_only:
         return responses.READ_ONLY
-    request = replace(request, flags=_as_known(request.flags, view.keywords))
-    if request.change is not FlagChange.REMOVE and len(view.keywords | request.flags - SYSTEM_FLAGS) > _KEYWORDS:
-        return responses.no("The mailbox has too many keywords", b"LIMIT")
+    if not request.flags - SYSTEM_FLAGS <= view.keywords:
+        await telling.refresh(session)  # others may have put them meanwhile
+    if request.change is FlagChange.REMOVE:
+        request = replace(request, flags=keywords.every_spelling(request.flags, view.keywords))
+    else:
+        request = replace(request, flags=keywords.spelled(request.flags, view.keywords))
+        if not keywords.have_room(request.flags, view.keywords):
+            view.forget_unused()
+            if not keywords.have_room(request.flags, view.keywords):
+                return keywords.TOO_MANY
     if not uids:
         return responses.ok("Nothing to change")
     uids = limiting.within(session, uids)
@@ -73,14 +78,6 @@ def _completion(view: View, uids: Sequence[int], altered: Altered, by_uid: bool)
     return responses.ok("Stored")
 
 
-def _as_known(flags: Flags, keywords: Flags) -> Flags:
-    """Spell keywords as the mailbox has them: their case does not matter (RFC 5788 section 3)."""
-    if flags <= SYSTEM_FLAGS or flags <= keywords:
-        return flags
-    known = {keyword.lower(): keyword for keyword in sorted(keywords)}
-    return frozenset(known.get(flag.lower(), flag) for flag in flags)
-
-
 def _combine(flags: Flags, request: grammar.Store) -> Flags:
     match request.change:
         case FlagChange.ADD:
@@ -107,9 +104,9 @@ class _Answers:
         That is where somebody else changed flags too, and modification sequences (RFC 7162 section 3.1.3).
         """
         stream, view = self._session.stream, self._view
-        keywords = view.take_keywords()
-        if keywords is not None:
-            stream.write(responses.known_flags(keywords.keywords, self._session.flag_rights))
+        new = view.take_keywords()
+        if new is not None:
+            stream.write(responses.known_flags(new.keywords, self._session.flag_rights))
         known = self._as_asked(uids, before, changed) if self._request.silent else frozenset()
         if not self._tells_modseq:
             uids = [uid for uid in uids if uid not in known]
