@@ -1,7 +1,7 @@
 """
-What others notice of a session that works on 100,000 messages: the time of a NOOP of theirs, meanwhile.
+What others notice of a session that works on thousands of messages: the time of a NOOP of theirs, meanwhile.
 
-Run ``python -m bench.neighbours [--messages 100000] [--workers 0]`` as root.  There is no peer.  Each command is given
+Run ``python -m bench.neighbours [--messages 10000] [--workers 0]`` as root.  There is no peer.  Each command is given
 once; another session says NOOP every 5 ms until it is answered.
 """
 
@@ -88,7 +88,7 @@ def run(peer: Peer) -> None:
 def main() -> None:
     """Make a maildir, have it indexed, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=0)
     chosen = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="mailfw-bench-"))
@@ -97,7 +97,7 @@ def main() -> None:
         target = home / "mailfw" / "data" / "mail" / DOMAIN
         target.mkdir(parents=True)
         make_maildir(target / "user0", chosen.messages)
-        with mailfw(home / "mailfw", workers=chosen.workers) as peer:
+        with mailfw(home / "mailfw", "imap.search_time=600.0", workers=chosen.workers) as peer:
             warm(peer, 600)
             run(peer)
     finally:
