@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -76,10 +77,10 @@ def run(peer: Peer) -> None:
         connection.command("CREATE Copies")
     print("| command | takes (s) | NOOP p50 (ms) | p99 | longest |\n|---|--:|--:|--:|--:|")
     connection.command("SELECT INBOX")
-    for command in ("NOOP", *COMMANDS):
-        work = (lambda: time.sleep(1)) if command == "NOOP" else (lambda command=command: connection.command(command))
+    works: dict[str, Callable[[], object]] = {each: partial(connection.command, each) for each in COMMANDS}
+    works = {"nothing": partial(time.sleep, 1)} | works
+    for name, work in works.items():
         seconds, waits = during(peer.ports["imap"], work)
-        name = "nothing" if command == "NOOP" else command
         figures = [waits[int(len(waits) * share)] * 1000 for share in (0.5, 0.99)] if waits else [0.0, 0.0]
         print(f"| {name} | {seconds:.2f} | {figures[0]:.1f} | {figures[1]:.1f} | {max(waits, default=0) * 1000:.0f} |")
     connection.close()

@@ -62,9 +62,10 @@ def _has_such_part(octets: bytes) -> bool:
     start = _delimiter(octets, 0)
     while start >= 0:
         blank = BLANK_LINE.search(octets, start)
-        if not octets[start : blank.start() if blank is not None else len(octets)].isascii():
+        end = blank.start() if blank is not None else len(octets)
+        if not octets[start:end].isascii():
             return True
-        start = _delimiter(octets, blank.start()) if blank is not None else -1
+        start = _delimiter(octets, end)
     return False
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from zope.interface.verify import verifyObject
-
 from mailfw.mail.annotation import LONGEST_NAME, LONGEST_VALUE, MOST_ENTRIES, MOST_OCTETS
 from mailfw.mail.failure import AnnotationTooLong, NameRefused, NoSuchAccount, NoSuchMailbox, TooManyAnnotations
 from mailfw.mail.mailbox import CreateMailbox, DeleteMailbox, RenameMailbox
-from mailfw.optional import ACCOUNT_ANNOTATIONS, IAnnotatedMail
+from mailfw.optional import ACCOUNT_ANNOTATIONS
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture
 
 SHARED, PRIVATE = "/shared/comment", "/private/comment"
@@ -17,14 +15,6 @@ VALUE = b"\x00\r\n\xff\xc3\xa9 \x7f"
 
 class AnnotationCases(StoreFixture):
     """What `IAnnotatedMail` says."""
-
-    @property
-    def annotated(self) -> IAnnotatedMail:
-        """The store as one that keeps annotations.  Raises `not_offered`."""
-        if not IAnnotatedMail.providedBy(self.store):
-            raise self.not_offered("this store keeps no annotations: it does not provide IAnnotatedMail")
-        verifyObject(IAnnotatedMail, self.store)
-        return IAnnotatedMail(self.store)
 
     async def test_annotations_are_kept(self) -> None:
         """Values are kept octet for octet, change and go, each without the others."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest
+from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IContent, IMailStore
 from mailfw.mail.mailbox import (
@@ -28,6 +29,7 @@ from mailfw.mail.mailbox import (
     Snapshot,
     Want,
 )
+from mailfw.optional import IAnnotatedMail
 from mailfw.testing.contents import PLAIN, MemoryContent
 from mailfw.testing.store.making import Maker, find
 
@@ -102,6 +104,14 @@ class StoreFixture(Case):
         """Whether `reopen_store` has been overridden, or `spec` says where a store keeps its mail."""
         overridden = type(self).reopen_store is not StoreFixture.reopen_store
         return overridden or (bool(self.spec) and Maker.keeps_mail(find("store", self.spec)))
+
+    @property
+    def annotated(self) -> IAnnotatedMail:
+        """The store as one that keeps annotations.  Raises `not_offered`."""
+        if not IAnnotatedMail.providedBy(self.store):
+            raise self.not_offered("this store keeps no annotations: it does not provide IAnnotatedMail")
+        verifyObject(IAnnotatedMail, self.store)
+        return IAnnotatedMail(self.store)
 
     def not_offered(self, why: str) -> SkipTest:
         """Return what to raise where a store does not offer what a case is about; the report card tells it apart."""

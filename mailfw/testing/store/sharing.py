@@ -21,11 +21,11 @@ from mailfw.mail.mailbox import (
     Snapshot,
 )
 from mailfw.mail.rights import ALL_RIGHTS, ANYONE, NO_RIGHTS, parse_rights
-from mailfw.optional import SHARES, IAnnotatedMail, ISharedMail
+from mailfw.optional import SHARES, ISharedMail
+from mailfw.testing.store.annotations import PRIVATE, SHARED
 from mailfw.testing.store.fixture import ANN, BOB, StoreFixture
 
 CAT = "cat@example.org"
-COMMENT, OWN_COMMENT = "/shared/comment", "/private/comment"
 
 
 class SharedFixture(StoreFixture):
@@ -364,18 +364,16 @@ class SharingCases(SharedFixture):
     async def test_private_annotations_of_others(self) -> None:
         """Who shares a mailbox has private entries of his own and sees the shared ones; his go when he does."""
         shared = await self.sharing()
-        if not IAnnotatedMail.providedBy(shared):
-            raise self.not_offered("this store keeps no annotations: it does not provide IAnnotatedMail")
-        store = IAnnotatedMail(shared)
-        await store.annotate(ANN, self.inbox, {COMMENT: b"all", OWN_COMMENT: b"ann's"})
-        await store.annotate(ANN, self.inbox, {OWN_COMMENT: b"bob's", "/shared/x": b"by bob"}, BOB)
+        store = self.annotated
+        await store.annotate(ANN, self.inbox, {SHARED: b"all", PRIVATE: b"ann's"})
+        await store.annotate(ANN, self.inbox, {PRIVATE: b"bob's", "/shared/x": b"by bob"}, BOB)
         self.assertEqual(
-            await store.annotations(ANN, self.inbox), {COMMENT: b"all", "/shared/x": b"by bob", OWN_COMMENT: b"ann's"}
+            await store.annotations(ANN, self.inbox), {SHARED: b"all", "/shared/x": b"by bob", PRIVATE: b"ann's"}
         )
-        of_bob = {COMMENT: b"all", "/shared/x": b"by bob", OWN_COMMENT: b"bob's"}
+        of_bob = {SHARED: b"all", "/shared/x": b"by bob", PRIVATE: b"bob's"}
         self.assertEqual(await store.annotations(ANN, self.inbox, BOB), of_bob)
         self.assertEqual(await store.all_annotations(ANN, BOB), {self.inbox: of_bob})
         self.assertEqual(await store.annotators(ANN, self.inbox), {BOB})
         await shared.forget_user(ANN, BOB)
         self.assertEqual(await store.annotators(ANN, self.inbox), frozenset())
-        self.assertEqual((await store.annotations(ANN, self.inbox))[OWN_COMMENT], b"ann's")
+        self.assertEqual((await store.annotations(ANN, self.inbox))[PRIVATE], b"ann's")
