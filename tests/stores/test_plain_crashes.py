@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,6 +154,14 @@ async def open_ids(store: IMailStore) -> dict[tuple[str, ...], str]:
     return {path: ids[path] for path in (INBOX, WORK)}
 
 
+class LastFirst(DictSource):
+    """Lists what came last first."""
+
+    async def scan(self, account: str, folder: str, cursor: str | None) -> Scan:
+        found = await super().scan(account, folder, cursor)
+        return replace(found, items=found.items[::-1])
+
+
 class PlainCrashTests(SynchronousTestCase):
     """One life, cut short at each step in turn."""
 
@@ -187,6 +196,29 @@ class PlainCrashTests(SynchronousTestCase):
             self.failureResultOf(Deferred.fromCoroutine(life.live()), Crashed)
             self.run_now(store.close())
             self.check(source, root / str(at), states[life.done : life.done + 2], f"step {at}, {life.done}")
+
+    def test_two_copies_of_one_message_keep_their_order(self) -> None:
+        """Each has flags of its own, and a source may list what came last first."""
+        root = Path(self.mktemp()).absolute()
+        copied, at = False, 0
+        while not copied:
+            at += 1
+            source = LastFirst()
+            _, fuse, store = self.live(source, root / str(at), None)
+            ids = self.run_now(open_ids(store))
+            same = [message("one", "$First", token=False), message("one", "$Second", token=False)]
+            self.run_now(store.append(ANN, ids[INBOX], same))
+            fuse.steps, fuse.at = 0, at
+            copying = Deferred.fromCoroutine(store.copy(ANN, ids[INBOX], [1, 2], ids[WORK]))
+            copying.addErrback(lambda why: why.trap(Crashed))
+            copied = fuse.steps < at
+            self.run_now(store.close())
+            store = self.open(source, root / str(at), Fuse())
+            ids = self.run_now(open_ids(store))
+            flags = self.run_now(store.snapshot(ANN, ids[WORK], 0)).flags
+            self.run_now(store.close())
+            self.assertIn(list(flags), [[], [{"$First"}, {"$Second"}]], f"step {at}")
+        self.assertGreater(at, 8)
 
     def check(self, source: DictSource, index: Path, states: list[Counter[tuple[str, str, Flags]]], what: str) -> None:
         """Open what is left: a call was done as a whole or not at all, and is there once when it is done again."""

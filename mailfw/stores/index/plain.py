@@ -247,7 +247,7 @@ class PlainSource:
         for each in intent.messages:
             digest = each.digest or await self._digest(account, intent.folder or "", each.old)
             same = orphans.get((each.size, each.received, digest), [])
-            found.append(same.pop(0) if same else None)
+            found.append(_take(same, frozenset(each.flags)))
         torn = {each.order for each, key in zip(intent.messages, found, strict=True) if key is None or intent.is_undone}
         parted = list(zip(intent.messages, found, strict=True))
         await self.drop(account, intent.to, [key for each, key in parted if key is not None and each.order in torn])
@@ -256,15 +256,15 @@ class PlainSource:
             await self.drop(account, intent.folder or "", [each.old for each in intent.messages])
         return stays
 
-    async def _orphans(self, account: str, intent: Intent, known: Known) -> dict[tuple[int, int, str], list[str]]:
-        """Return the keys of what the index has not, by size, date and digest, as far as it may be what was put."""
+    async def _orphans(self, account: str, intent: Intent, known: Known) -> dict[tuple[int, int, str], list[Item]]:
+        """Return what the index has not, by size, date and digest, as far as it may be what was put."""
         scan = await self.scan(account, intent.to, None)
         here, looks = set(known.keys), {(each.size, each.received) for each in intent.messages}
-        found: dict[tuple[int, int, str], list[str]] = {}
+        found: dict[tuple[int, int, str], list[Item]] = {}
         for item in scan.items:
             if item.key not in here and (item.size, item.received) in looks:
                 digest = await self._digest(account, intent.to, item.key)
-                found.setdefault((item.size, item.received, digest), []).append(item.key)
+                found.setdefault((item.size, item.received, digest), []).append(item)
         return found
 
     async def _digest(self, account: str, folder: str, key: str) -> str:
@@ -344,6 +344,13 @@ def with_ledger(source: object, threads: Threads, patience: float) -> Any:
     if not IMessageSource.providedBy(source):
         raise TypeError(f"{type(source).__name__} does not provide IMessageSource")
     return PlainSource(source, threads, patience)
+
+
+def _take(same: list[Item], flags: Flags) -> str | None:
+    """Take the key of one of several messages with the same octets: where there is one, of one with these flags."""
+    if not same:
+        return None
+    return same.pop(next((place for place, item in enumerate(same) if item.flags == flags), 0)).key
 
 
 def _new_email_id() -> str:
