@@ -6,6 +6,7 @@ import os
 import re
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,12 +45,19 @@ class NameTests(SynchronousTestCase):
         before = int(time.time())
         self.assertIn(names.saved_at(names.NameMaker().make(), 2**33) - before, (0, 1))
 
+    def test_new_names_sort_as_they_were_made(self) -> None:
+        """Where the list of UIDs is lost, files of one second are numbered in the order of their names."""
+        make, microseconds = names.NameMaker().make, (9, 99_999, 100_000, 999_999, 1_000_000)
+        with patch("time.time_ns", side_effect=[1_700_000_000 * 10**9 + each * 1000 for each in microseconds]):
+            made = [make() for _ in microseconds]
+        self.assertEqual(made, sorted(made))
+
     def test_new_name(self) -> None:
         make = names.NameMaker().make
         made = [make() for _ in range(100)]
         self.assertEqual(len(set(made)), 100)
         for name in made:
-            self.assertTrue(re.fullmatch(r"\d+\.M\d{1,6}P\d+Q\d+\.[^,:/]+", name), name)
+            self.assertTrue(re.fullmatch(r"\d+\.M\d{6}P\d+Q\d+\.[^,:/]+", name), name)
         self.assertEqual(names.claimed_sizes(names.with_sizes(made[0], 1234)), (1234, 1234))
 
     def test_token_in_a_name(self) -> None:

@@ -105,9 +105,9 @@ class NameMaker:
         )
 
     def make(self, mark: str | None = None) -> str:
-        """Return a new name, without sizes."""
+        """Return a new name, without sizes; names sort as they were made, which is how files without UIDs get them."""
         now = time.time_ns() // 1000
-        delivery = f"M{now % 1_000_000}P{os.getpid()}Q{next(self._count)}" + (f"T{mark}" if mark else "")
+        delivery = f"M{now % 1_000_000:06}P{os.getpid()}Q{next(self._count)}" + (f"T{mark}" if mark else "")
         return f"{now // 1_000_000}.{delivery}.{self._host}"
 
 
