@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from mailfw.mail.continuations import boundary_of
@@ -351,10 +352,23 @@ class Scanner:
 
 def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -> dict[str, Any]:
     """Return what the Content fields of a header say, as keyword arguments of `Part`; the first of a kind counts."""
+    return facts_of(tuple([raw for name, raw in fields if name.startswith(b"content-")]), in_digest)
+
+
+def facts_of(content_fields: tuple[bytes, ...], in_digest: bool = False) -> dict[str, Any]:
+    """Return what these raw Content fields say, as `read_facts` does."""
+    is_short = sum(map(len, content_fields)) <= _SHORT
+    return dict((_remembered_facts if is_short else _facts)(content_fields, in_digest))
+
+
+#: Content fields of no more octets together are remembered.
+_SHORT = 500
+
+
+def _facts(content_fields: tuple[bytes, ...], in_digest: bool) -> dict[str, Any]:
     found: dict[bytes, bytes] = {}
-    for name, raw in fields:
-        if name.startswith(b"content-"):
-            found.setdefault(name[8:], field_value(raw))
+    for name, raw in split_fields(b"".join(content_fields)):
+        found.setdefault(name[8:], field_value(raw))
     # RFC 2046 section 5.1.5: what a part of a digest is unless it says otherwise.
     facts: dict[str, Any] = {"type": "message", "subtype": "rfc822"} if in_digest else {"type": "text"}
     if (value := found.get(b"type")) is not None:
@@ -374,6 +388,10 @@ def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -
     facts.setdefault("subtype", "plain")
     facts.setdefault("parameters", ())
     return facts
+
+
+#: Mailers write the same few.
+_remembered_facts = lru_cache(maxsize=512)(_facts)
 
 
 def excerpt_of(facts: dict[str, Any], group: object = None) -> Excerpt | None:

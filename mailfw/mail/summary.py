@@ -11,7 +11,7 @@ from mailfw.mail import structure
 from mailfw.mail.conversation import relations
 from mailfw.mail.dates import Moment, parse_date
 from mailfw.mail.fields import field_value, split_fields
-from mailfw.mail.mime import Part, Scanner, end_of_header, excerpt_of, read_facts
+from mailfw.mail.mime import Part, Scanner, end_of_header, excerpt_of, facts_of
 from mailfw.mail.part_table import encode_parts, shift_parts
 from mailfw.mail.preview import Excerpt, preview, text_preview
 from mailfw.mail.sorting import sort_keys
@@ -203,7 +203,7 @@ class _Frame:
 
 def _frame(content_fields: tuple[bytes, ...]) -> _Frame | None:
     """Return the frame for these raw fields, None if there may be something within."""
-    facts = read_facts([field for raw in content_fields for field in split_fields(raw)])
+    facts = facts_of(content_fields)
     part = Part(**facts)
     if part.type in ("multipart", "message"):
         return None

@@ -8,6 +8,7 @@ import encodings
 import pkgutil
 import re
 from encodings import aliases
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from mailfw.mail.fields import Parameters, to_octets
@@ -61,8 +62,13 @@ _ALIASES = {
 def find_codec(charset: str) -> codecs.CodecInfo | None:
     """Return Python's codec for a charset as mail names it, None for one nobody knows."""
     name = charset.strip().strip("'\"").lower()
+    return _find_codec(name) if len(name) <= _LONGEST else None
+
+
+@lru_cache(maxsize=256)
+def _find_codec(name: str) -> codecs.CodecInfo | None:
     # Python remembers for good every name that it is asked for.
-    name = encodings.normalize_encoding(_ALIASES.get(name, name)) if len(name) <= _LONGEST else ""
+    name = encodings.normalize_encoding(_ALIASES.get(name, name))
     if name not in _KNOWN and name.replace(".", "_") not in _KNOWN:
         return None
     try:

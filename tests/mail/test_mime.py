@@ -300,6 +300,14 @@ class Broken(SynchronousTestCase):
         self.assertTrue(body(octets, root.children[-1]).endswith(b"--x--\r\n"))
         self.assertEqual(scan(octets, 700), root)
 
+    def test_a_part_too_many_changes_no_other(self) -> None:
+        """What is remembered of Content fields stays as it was where a message within is opaque."""
+        within = b"--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n"
+        head = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n"
+        first, *_, last = scan(head + within * mime.MAX_PARTS).children
+        self.assertEqual([first.type, last.type], ["message", "application"])
+        self.assertEqual([each.type for each in scan(head + within * 2).children], ["message"] * 2)
+
     def test_header_is_looked_at_in_part(self) -> None:
         octets = b"X: " + b"x" * 300_000 + b"\r\nContent-Type: text/html\r\n\r\nbody"
         root = self.check_large(octets)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from twisted.logger import Logger
 
-from mailfw.mail.summary import Summariser, Summary
+from mailfw.mail.summary import Summariser, Summary, summarise
 from mailfw.stores.index.ledger import SourceBusy
 from mailfw.stores.maildir.content import CHUNK, Octets, read_if_small
 from mailfw.stores.maildir.folder import MaildirFolder
@@ -61,6 +61,9 @@ def summary(maildir: MaildirRoot, folder: str, key: str) -> Summary | None:
     except PermissionError as error:
         log.warn("a message cannot be read and is left out: {error}", error=error)  # noqa: G010 -- of Twisted
         return None
+    small = read_if_small(octets)
+    if isinstance(small, bytes):
+        return summarise(small)
     summariser = Summariser()
     try:
         for offset in range(0, octets.size, CHUNK):
