@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 import idna
@@ -10,11 +11,14 @@ import idna
 #: Domains that are not in the DNS: RFC 6761 sections 6.3 and 6.4, RFC 7686 section 2.
 SPECIAL_USE = frozenset({"localhost", "invalid", "onion"})
 
+_NO_NAME = re.compile(r"[\x00-\x20\x7f]")
+
 
 def a_labels(domain: str) -> str:
     """Return a domain as the DNS has it (RFC 5891, with the mapping of UTS 46).  Raises `ValueError`."""
     labels = domain.lower() if domain.isascii() else _encoded(domain)
-    if not labels or len(labels) > 253 or not all(0 < len(label) < 64 for label in labels.split(".")):
+    # Spaces of other alphabets are mapped to one that no name can have.
+    if _NO_NAME.search(labels) or len(labels) > 253 or not all(0 < len(label) < 64 for label in labels.split(".")):
         raise ValueError(f"{domain} is no domain name")  # RFC 1035 section 2.3.4
     return labels
 

@@ -162,6 +162,9 @@ class FindingTests(Case):
         self.assertEqual(a_labels("straße.example"), "xn--strae-oqa.example")
         self.assertEqual(a_labels("Ünder_score.EXAMPLE".replace("_", "")), a_labels("ünderscore.example"))
         self.assertEqual(a_labels("a_b.example"), "a_b.example")
+        for name in ("", "a..example", "a b.example", "\u3000a.example", "a\u00a0b.example", "a\x7f.example"):
+            with self.assertRaises(ValueError, msg=repr(name)):
+                a_labels(name)
 
     def test_an_address_literal(self) -> None:
         self.assertEqual(self.addresses({}, "[192.0.2.1]"), ["192.0.2.1"])

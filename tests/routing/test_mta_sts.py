@@ -86,6 +86,7 @@ class PolicyTests(SynchronousTestCase):
 
     @given(st.binary(max_size=300))
     @example(GOOD)
+    @example("\u3000mail.example.com".encode())
     def test_any_octets(self, octets: bytes) -> None:
         for whole in (octets, GOOD + octets, GOOD.replace(b"mail.example.com", octets)):
             with contextlib.suppress(PolicyInvalid):
