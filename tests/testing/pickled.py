@@ -77,5 +77,5 @@ def prompt(site: Site) -> IMailStore:
 
 
 def lazy(site: Site) -> Any:
-    """Say so, and write when there is more."""
-    return PickledStore.opened(site.data / "mail", 7)
+    """Say so, and write when there is much more than a process that is killed lives to see."""
+    return PickledStore.opened(site.data / "mail", 1_000_000)
