@@ -357,12 +357,17 @@ def read_facts(fields: Iterable[tuple[bytes, bytes]], in_digest: bool = False) -
 
 def facts_of(content_fields: tuple[bytes, ...], in_digest: bool = False) -> dict[str, Any]:
     """Return what these raw Content fields say, as `read_facts` does."""
-    is_short = sum(map(len, content_fields)) <= _SHORT
-    return dict((_remembered_facts if is_short else _facts)(content_fields, in_digest))
+    read = _remembered_facts if is_short(content_fields) else _facts
+    return dict(read(content_fields, in_digest))
 
 
 #: Content fields of no more octets together are remembered.
 _SHORT = 500
+
+
+def is_short(content_fields: tuple[bytes, ...]) -> bool:
+    """Whether what comes of these raw Content fields is worth remembering."""
+    return sum(map(len, content_fields)) <= _SHORT
 
 
 def _facts(content_fields: tuple[bytes, ...], in_digest: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from mailfw.mail import structure
 from mailfw.mail.conversation import relations
 from mailfw.mail.dates import Moment, parse_date
 from mailfw.mail.fields import field_value, split_fields
-from mailfw.mail.mime import Part, Scanner, end_of_header, excerpt_of, facts_of
+from mailfw.mail.mime import Part, Scanner, end_of_header, excerpt_of, facts_of, is_short
 from mailfw.mail.part_table import encode_parts, shift_parts
 from mailfw.mail.preview import Excerpt, preview, text_preview
 from mailfw.mail.sorting import sort_keys
@@ -161,7 +161,7 @@ def _summarise_simple(octets: bytes) -> Summary | None:
         return None
     fields = list(split_fields(octets[:start]))
     content_fields = tuple([raw for name, raw in fields if name.startswith(b"content-")])
-    frame = _remembered_frame(content_fields) if sum(map(len, content_fields)) <= _SHORT else _frame(content_fields)
+    frame = (_remembered_frame if is_short(content_fields) else _frame)(content_fields)
     if frame is None:
         return None
     size = len(octets) - start
@@ -184,10 +184,6 @@ def _simple_preview(octets: bytes, start: int, text: Excerpt | None) -> str:
     if text is None:
         return ""
     return text_preview(octets[start : start + text.room], text.subtype, text.encoding, text.charset)
-
-
-#: Content fields of no more octets together are remembered.
-_SHORT = 500
 
 
 @dataclass(frozen=True, slots=True)

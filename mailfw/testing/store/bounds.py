@@ -8,7 +8,6 @@ from collections.abc import Awaitable
 
 from twisted.internet.defer import Deferred, DeferredList
 from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 from mailfw.interfaces import IMailStore, IQuotas
 from mailfw.mail.failure import NoSuchAccount, OverQuota
@@ -112,8 +111,7 @@ class QuotaCases(BoundedFixture):
     async def test_limits_that_can_be_set(self) -> None:
         """What a session sets holds for what comes after, and for nobody else."""
         await self.bound(messages=1)
-        if not ISettableQuota.providedBy(self.store):
-            raise self.not_offered("this store passes no limits on: it does not provide ISettableQuota")
+        self.demand(ISettableQuota, "this store passes no limits on")
         await self.put_sizes(100)
         await ISettableQuota(self.store).set_quota(ANN, QuotaLimits(350, 3))
         self.assertEqual(await self.store.quota(ANN), Quota(100, 1, 350, 3))
@@ -239,9 +237,7 @@ class RetentionCases(BoundedFixture):
     async def retaining(self, octets: int = 0) -> IRetainedMail:
         """Go on with a store that retains mail."""
         await self.bound(octets, retention=86400)
-        if not IRetainedMail.providedBy(self.store):
-            raise self.not_offered("this store retains nothing")
-        verifyObject(IRetainedMail, self.store)
+        self.demand(IRetainedMail, "this store retains nothing")
         return IRetainedMail(self.store)
 
     async def put_and_expunge(self, size: int, *flags: str, mailbox: str | None = None) -> None:

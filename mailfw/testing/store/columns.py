@@ -20,8 +20,7 @@ class ColumnCases(StoreFixture):
 
     async def columns(self, uids: Sequence[int], want: Want) -> Columns:
         """Return the columns of some messages, all batches joined.  Raises `not_offered`."""
-        if not IColumns.providedBy(self.store):
-            raise self.not_offered("this store has rows only")
+        self.demand(IColumns, "this store has rows only")
         found: tuple[list[object], ...] = ([], [], [], [], [], [])
         async for batch in IColumns(self.store).columns(ANN, self.inbox, uids, want):
             for column, more in zip(found, _listed(batch), strict=True):

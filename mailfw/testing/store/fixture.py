@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -108,10 +108,14 @@ class StoreFixture(Case):
     @property
     def annotated(self) -> IAnnotatedMail:
         """The store as one that keeps annotations.  Raises `not_offered`."""
-        if not IAnnotatedMail.providedBy(self.store):
-            raise self.not_offered("this store keeps no annotations: it does not provide IAnnotatedMail")
-        verifyObject(IAnnotatedMail, self.store)
+        self.demand(IAnnotatedMail, "this store keeps no annotations")
         return IAnnotatedMail(self.store)
+
+    def demand(self, interface: Any, without: str) -> None:
+        """See that the store offers all of an interface; `without` says what it lacks else.  Raises `not_offered`."""
+        if not interface.providedBy(self.store):
+            raise self.not_offered(f"{without}: it does not provide {interface.__name__}")
+        verifyObject(interface, self.store)
 
     def not_offered(self, why: str) -> SkipTest:
         """Return what to raise where a store does not offer what a case is about; the report card tells it apart."""

@@ -24,8 +24,7 @@ class NumberCases(StoreFixture):
     @property
     def numbered(self) -> INumberedMail:
         """The store as one that takes numbers over.  Raises `not_offered`."""
-        if not INumberedMail.providedBy(self.store):
-            raise self.not_offered("this store gives UIDs of its own to all mail: it does not provide INumberedMail")
+        self.demand(INumberedMail, "this store gives UIDs of its own to all mail")
         return INumberedMail(self.store)
 
     async def renumber(self, uid_validity: int | None, uid_next: int, mailbox: str | None = None) -> None:

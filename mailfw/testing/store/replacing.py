@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zope.interface.verify import verifyObject
-
 from mailfw.mail.failure import NoSuchMailbox, NoSuchMessage
 from mailfw.mail.mailbox import DRAFT, SEEN, NewMessage
 from mailfw.optional import IReplacingMail
@@ -22,9 +20,7 @@ class ReplacingCases(StoreFixture):
     @property
     def replacing(self) -> IReplacingMail:
         """The store as one that replaces messages.  Raises `not_offered`."""
-        if not IReplacingMail.providedBy(self.store):
-            raise self.not_offered("this store replaces no messages: it does not provide IReplacingMail")
-        verifyObject(IReplacingMail, self.store)
+        self.demand(IReplacingMail, "this store replaces no messages")
         return IReplacingMail(self.store)
 
     async def test_replaced_in_its_mailbox(self) -> None:

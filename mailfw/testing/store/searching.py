@@ -61,8 +61,7 @@ class SearchCases(BoundedFixture):
 
     def searched(self) -> ISearchedMail:
         """Return the store as what finds text.  Raises `not_offered`."""
-        if not ISearchedMail.providedBy(self.store):
-            raise self.not_offered("this store does not find text")
+        self.demand(ISearchedMail, "this store does not find text")
         return ISearchedMail(self.store)
 
     async def ask(self, condition: Condition, uids: Sequence[int] | None = None, mailbox: str = "") -> SearchAnswer:

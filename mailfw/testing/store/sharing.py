@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, gatherResults
-from zope.interface.verify import verifyObject
 
 from mailfw.mail.failure import NoPermission, NoSuchMailbox
 from mailfw.mail.mailbox import (
@@ -33,9 +32,7 @@ class SharedFixture(StoreFixture):
 
     async def sharing(self) -> ISharedMail:
         """Return the store as one that shares.  Raises `not_offered`."""
-        if not ISharedMail.providedBy(self.store):
-            raise self.not_offered("this store shares nothing")
-        verifyObject(ISharedMail, self.store)
+        self.demand(ISharedMail, "this store shares nothing")
         await self.store.open_account(BOB)
         return ISharedMail(self.store)
 
